@@ -1,0 +1,213 @@
+package config
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// checker looks at settings that could be read: at those with rules of their
+// own, and at those that contradict each other.
+type checker struct {
+	*Config
+	*Report
+	given map[string]entry // what was set, by X
+	bad   map[string]bool  // what has a fault already, by X
+}
+
+// at is the name the operator used for a setting, and the place to append to
+// the problem.
+func (k *checker) at(x string) (name, place string) {
+	e, ok := k.given[x]
+	switch {
+	case !ok:
+		return ours + x, ""
+	case e.place == "":
+		return e.shown, ""
+	default:
+		return e.shown, " (" + e.place + ")"
+	}
+}
+
+func (k *checker) fault(x, problem, mend string) {
+	if k.bad[x] {
+		return // its first fault is enough, others may follow from it
+	}
+	k.bad[x] = true
+	name, place := k.at(x)
+	k.Report.fault(name, problem+place, mend)
+}
+
+func (k *checker) warn(x, problem, mend string) {
+	if !k.bad[x] {
+		name, place := k.at(x)
+		k.Report.warn(name, problem+place, mend)
+	}
+}
+
+func (k *checker) refused(x string, err error) {
+	if no := (*refusal)(nil); errors.As(err, &no) {
+		k.fault(x, no.problem, no.mend)
+	} else if err != nil {
+		k.fault(x, err.Error(), "")
+	}
+}
+
+func (k *checker) all() {
+	k.server()
+	k.database()
+	k.site()
+	k.signing()
+	k.mail()
+	if !k.Session.Rotation {
+		k.warn("SECURITY_REFRESH_TOKEN_ROTATION_ENABLED", "refresh tokens are always used once: false is ignored", "take it out")
+		k.Session.Rotation = true
+	}
+	if k.RateLimit.Limits == "off" {
+		k.warn("RATE_LIMITS", "no limits: passwords and codes can be guessed without end", "set it to on, except in tests")
+	}
+}
+
+func (k *checker) server() {
+	s := &k.Server
+	s.Host = strings.TrimSuffix(strings.TrimPrefix(s.Host, "["), "]")
+	if !isHost(s.Host) {
+		k.fault("API_HOST", quoted(s.Host)+" is not an address to listen on", "write e.g. 127.0.0.1, and the port to GATEHOUSE_PORT")
+	}
+	if s.ExternalURL != "" {
+		k.refused("API_EXTERNAL_URL", external(s.ExternalURL))
+		s.ExternalURL = strings.TrimRight(s.ExternalURL, "/")
+	} else if !k.bad["API_HOST"] && !k.Loopback() {
+		k.warn("API_EXTERNAL_URL", "it is not set: links will lead to the address listened on", "set it to the address users reach this server at")
+	}
+	// A short token can be guessed online; it opens everything.
+	if n := len(s.OperatorToken); n > 0 && n < 16 {
+		k.fault("OPERATOR_TOKEN", "it has less than 16 characters", "make a long random one")
+	}
+	if strings.ContainsFunc(s.OperatorToken.Reveal(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+		k.fault("OPERATOR_TOKEN", "it contains a space or line break, which no request header can carry", "make a long random one")
+	}
+	if _, ok := sealingKey(s.MasterKey); s.MasterKey != "" && !ok {
+		k.fault("MASTER_KEY", "it is not 32 bytes in base64, base64url or hex", "make one with: openssl rand -base64 32")
+	}
+}
+
+func (k *checker) database() {
+	d := &k.Database
+	if v := d.URL.Reveal(); v != "" {
+		// The URL of a database carries its password: of it only the scheme is
+		// ever named, and that only when it is one.
+		scheme, file, ok := strings.Cut(v, ":")
+		switch scheme = strings.ToLower(scheme); {
+		case ok && scheme == "sqlite" && strings.TrimPrefix(file, "//") == "":
+			k.fault("DATABASE_URL", "it names no file", "write e.g. sqlite:gatehouse.db")
+		case ok && scheme == "sqlite":
+		case ok && slices.Contains([]string{"postgres", "postgresql", "mysql", "mariadb"}, scheme):
+			k.fault("DATABASE_URL", "this version supports SQLite only; PostgreSQL and MySQL are coming", "write e.g. sqlite:gatehouse.db, or leave it empty")
+		default:
+			k.fault("DATABASE_URL", "it does not begin with sqlite:, and this version supports SQLite only; PostgreSQL and MySQL are coming", "write e.g. sqlite:gatehouse.db, or leave it empty")
+		}
+	}
+	if d.Driver != "" && !strings.EqualFold(d.Driver, "sqlite") {
+		k.fault("DB_DRIVER", quoted(d.Driver)+" is not supported: this version supports SQLite only; PostgreSQL and MySQL are coming", "write sqlite, or leave it empty")
+	}
+	if d.Namespace != "" {
+		k.fault("DB_NAMESPACE", "table prefixes are not built yet", "leave it empty")
+	}
+}
+
+func (k *checker) site() {
+	for _, p := range k.Site.Redirects {
+		if anyHost(p) {
+			// An open redirect hands the tokens in a link to whoever owns the host.
+			k.warn("URI_ALLOW_LIST", quoted(p)+" lets users, and their tokens, be sent to any host", "name the hosts")
+		}
+	}
+}
+
+func (k *checker) signing() {
+	j := k.JWT
+	if e, set := k.given["JWT_SECRET"]; set {
+		switch secret := j.Secret.Reveal(); {
+		case secret == "":
+			if e.value == "" {
+				k.warn("JWT_SECRET", "it is set but empty: the server signs with keys it makes itself", "set a secret, or take it out")
+			}
+		case demo(secret):
+			k.warn("JWT_SECRET", "it is a well-known example: anyone can sign tokens with it", "make one with: openssl rand -base64 48")
+		case len(secret) < 32:
+			// RFC 7518 §3.2 asks for 256 bits; whoever holds one token can guess a
+			// short secret offline. Not a fault: running servers have such ones.
+			k.warn("JWT_SECRET", "it has only "+strconv.Itoa(len(secret))+" bytes and can be guessed from any token", "use at least 32; make one with: openssl rand -base64 48")
+		}
+	}
+	if v := []byte(j.Keys.Reveal()); len(v) > 0 && (!json.Valid(v) || !bytes.HasPrefix(bytes.TrimSpace(v), []byte("["))) {
+		k.fault("JWT_KEYS", "it is not a JSON array", `write e.g. [{"kty":"EC",...}]`)
+	}
+	methods := []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	for _, m := range j.ValidMethods {
+		// "none" is among what is refused: it accepts tokens nobody signed
+		// (RFC 8725 §3.2).
+		if !slices.Contains(methods, m) {
+			k.fault("JWT_VALID_METHODS", quoted(m)+" is not an algorithm that signs", "write some of "+strings.Join(methods, ", "))
+		}
+	}
+}
+
+func (k *checker) mail() {
+	m := k.SMTP
+	none := k.Mailer.Mail == "none"
+	switch {
+	case m.Host != "" && none:
+		k.fault("MAIL", "no mail shall be sent, but SMTP_HOST is set", "take one of them out")
+	case m.Host == "" && !none && !k.bad["SMTP_HOST"] && !k.bad["MAIL"] && !k.bad["API_HOST"] && !k.Loopback():
+		// The development inbox would show everybody everybody's sign-in links.
+		k.fault("API_HOST", "listening on "+k.Server.Host+" needs a mail server", "set SMTP_HOST, or GATEHOUSE_MAIL=none to send no mail, or listen on 127.0.0.1")
+	}
+	if m.Host != "" && m.From == "" {
+		k.fault("SMTP_ADMIN_EMAIL", "it is missing, and SMTP_HOST is set", "set it to the address mail comes from")
+	}
+	if m.TLS == "none" && m.Password != "" && m.Host != "" && !loopback(m.Host) {
+		k.warn("SMTP_TLS", "the password at the mail server travels unencrypted", "set it to auto")
+	}
+	// A proxy on this machine makes a loopback server public, and with it the
+	// inbox with everybody's sign-in links.
+	if u, err := url.Parse(k.Server.ExternalURL); err == nil && u.Host != "" && k.DevInbox() &&
+		!k.bad["SMTP_HOST"] && !k.bad["MAIL"] && !loopback(u.Hostname()) {
+		k.warn("API_EXTERNAL_URL", "the server is reached from elsewhere, and the development inbox shows its mail to whoever reaches it", "set SMTP_HOST, or GATEHOUSE_MAIL=none to send no mail")
+	}
+}
+
+// demo reports whether a secret is one that examples and guides print.
+func demo(secret string) bool {
+	switch strings.ToLower(strings.TrimSpace(secret)) {
+	case "super-secret-jwt-token-with-at-least-32-characters-long",
+		"your-super-secret-jwt-token-with-at-least-32-characters-long",
+		"change-this! very important!", "changeme", "change-me", "your-jwt-secret",
+		"secret", "supersecret", "super-secret", "testsecret", "":
+		return true
+	}
+	return false
+}
+
+// sealingKey reads 32 bytes written as hex, base64 or base64url. No text can
+// be two of these: their lengths differ.
+func sealingKey(s Secret) ([]byte, bool) {
+	v := strings.TrimSpace(s.Reveal())
+	if b, err := hex.DecodeString(v); err == nil && len(b) == 32 {
+		return b, true
+	}
+	v = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(v, "="))
+	b, err := base64.RawStdEncoding.DecodeString(v)
+	if err != nil || len(b) != 32 {
+		return nil, false
+	}
+	return b, true
+}

@@ -1,0 +1,225 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The prefixes of every setting's name. GOTRUE_ lets settings of the two
+// servers Gatehouse stands in for work unchanged.
+const (
+	ours   = "GATEHOUSE_"
+	theirs = "GOTRUE_"
+)
+
+// Source is where settings come from.
+type Source struct {
+	// Environ is the environment as os.Environ gives it, KEY=VALUE. Of several
+	// lines for one key the last counts, as in os/exec.
+	Environ []string
+	// Dir is the folder whose files .env and gatehouse.yaml are read, each only
+	// if it is there. Empty is the working folder.
+	Dir string
+}
+
+// entry is one value as one source has it.
+type entry struct {
+	key   string   // the name with its prefix, in the spelling of the environment
+	shown string   // the name as the operator wrote it
+	place string   // file:line; empty for the environment
+	value string   // not used when list is set
+	list  []string // a list, from gatehouse.yaml
+}
+
+// Load reads every setting: from the environment, else from .env, else from
+// gatehouse.yaml; within one of these from GATEHOUSE_X, else GOTRUE_X, else,
+// for a few, X. A name that is set but empty counts as set, and means the
+// default: so the environment can also take back what a file says.
+//
+// Both results are never nil. With faults in the report the Config must not
+// be used to serve.
+func Load(src Source) (*Config, *Report) {
+	r := &Report{}
+	sources := [][]entry{
+		environment(src.Environ),
+		dotEnv(".env", file(src.Dir, ".env", r), r),
+		tree("gatehouse.yaml", file(src.Dir, "gatehouse.yaml", r), r),
+	}
+	all := settings()
+	k := &checker{Config: &Config{}, Report: r, given: pick(sources, all, r), bad: map[string]bool{}}
+	values := map[string]string{}
+	for name, e := range k.given {
+		values[name] = e.value
+	}
+	errs := map[string]error{}
+	parse(k.Config, values, all, func(s setting, err error) { errs[s.name] = err })
+	root := reflect.ValueOf(k.Config).Elem()
+	for _, s := range all {
+		err := errs[s.name]
+		if err == nil {
+			err = s.keep(root.FieldByIndex(s.index))
+		}
+		if err != nil {
+			k.refused(s.name, err)
+		}
+	}
+	k.all()
+	unknown(sources, all, r)
+	return k.Config, r
+}
+
+func environment(environ []string) []entry {
+	var entries []entry
+	for _, kv := range environ {
+		if key, value, ok := strings.Cut(kv, "="); ok {
+			entries = append(entries, entry{key: key, shown: key, value: value})
+		}
+	}
+	return entries
+}
+
+// file is the content of dir/name, empty when there is no such file.
+func file(dir, name string, r *Report) string {
+	const most = 1 << 20 // nobody writes this much by hand: it is another file
+	f, err := os.Open(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		r.fault(name, "it cannot be read: "+err.Error(), "let the server's user read it, or take it away")
+		return ""
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		r.fault(name, "it cannot be read: "+err.Error(), "let the server's user read it, or take it away")
+		return ""
+	case len(b) > most:
+		r.fault(name, "it is larger than a mebibyte", "look whether it is the right file")
+		return ""
+	}
+	return string(b)
+}
+
+// pick finds the entry that counts for each setting, by X.
+func pick(sources [][]entry, all []setting, r *Report) map[string]entry {
+	given := map[string]entry{}
+	for _, entries := range sources {
+		byKey := map[string]entry{}
+		for _, e := range entries {
+			if old, twice := byKey[e.key]; twice && e.place != "" && of(e.key) != "" {
+				r.warn(e.shown, "it is set twice ("+old.place+" and "+e.place+"), the last counts", "take one out")
+			}
+			byKey[e.key] = e
+		}
+		for _, s := range all {
+			if _, found := given[s.name]; found {
+				continue
+			}
+			if e, found := s.among(byKey); found {
+				given[s.name] = e
+			}
+		}
+	}
+	return given
+}
+
+// among is the entry for s in one source: our prefix before GoTrue's, the name
+// itself before its aliases, and the name without prefix last, because other
+// programs use those too.
+func (s setting) among(byKey map[string]entry) (entry, bool) {
+	for _, prefix := range []string{ours, theirs} {
+		for _, name := range s.names() {
+			e, ok := byKey[prefix+name]
+			if !ok {
+				continue
+			}
+			if e.list != nil {
+				e.value = s.joined(e.list)
+			}
+			if b, err := strconv.ParseBool(e.value); err == nil && name == s.negated {
+				e.value = strconv.FormatBool(!b)
+			}
+			return e, true
+		}
+	}
+	e, ok := byKey[s.bare]
+	return e, ok && s.bare != ""
+}
+
+// joined writes a list from gatehouse.yaml as the environment would have it.
+func (s setting) joined(list []string) string {
+	if s.typ != reflect.TypeFor[CharacterSets]() {
+		return strings.Join(list, ",")
+	}
+	list = slices.Clone(list)
+	for i := range list {
+		list[i] = strings.ReplaceAll(list[i], ":", `\:`)
+	}
+	return strings.Join(list, ":")
+}
+
+// of is X when key has one of our prefixes, else empty.
+func of(key string) string {
+	for _, prefix := range []string{ours, theirs} {
+		if x, ok := strings.CutPrefix(key, prefix); ok {
+			return x
+		}
+	}
+	return ""
+}
+
+// unknown warns, once for each name, of names that no setting reads. They are
+// no faults: a server that is set up for more than this one can do should
+// still start.
+func unknown(sources [][]entry, all []setting, r *Report) {
+	var known []string
+	for _, s := range all {
+		known = append(known, s.names()...)
+	}
+	later := Unbuilt()
+	var notes []Note
+	told := map[string]bool{}
+	for _, entries := range sources {
+		for _, e := range entries {
+			x := of(e.key)
+			if x == "" || told[e.key] || slices.Contains(known, x) {
+				continue
+			}
+			told[e.key] = true
+			n := Note{Name: e.shown, Problem: "there is no such setting, ignored", Mend: "see docs/config.md for all names"}
+			if near := nearest(x, known); near != "" {
+				n.Mend = "did you mean " + e.like(near) + "?"
+			}
+			if slices.Contains(later, x) {
+				n.Problem, n.Mend = "not supported yet, ignored", ""
+			}
+			if e.place != "" {
+				n.Problem += " (" + e.place + ")"
+			}
+			notes = append(notes, n)
+		}
+	}
+	slices.SortStableFunc(notes, func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
+	r.Warnings = append(r.Warnings, notes...)
+}
+
+// like writes another name the way e is written.
+func (e entry) like(x string) string {
+	switch {
+	case strings.HasPrefix(e.shown, theirs):
+		return theirs + x
+	case strings.HasPrefix(e.shown, ours), e.place == "":
+		return ours + x
+	default:
+		return strings.ToLower(x)
+	}
+}

@@ -1,0 +1,223 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// setting is one leaf of Config, as its tags describe it.
+type setting struct {
+	name    string   // X, without prefix
+	aliases []string // other names with prefix
+	bare    string   // a name without prefix
+	negated string   // a name with prefix that means the opposite
+
+	fallback string // what an empty value means
+	oneOf    []string
+	min, max string
+	check    string // the text check its values must pass, see texts.go
+	help     string
+
+	index []int // of the field, from Config
+	typ   reflect.Type
+}
+
+// names are all names that are read with a prefix, best first.
+func (s setting) names() []string {
+	names := append([]string{s.name}, s.aliases...)
+	if s.negated != "" {
+		names = append(names, s.negated)
+	}
+	return names
+}
+
+// settings lists every leaf of Config in its order.
+func settings() []setting {
+	return leaves(reflect.TypeFor[Config](), nil, "", "%s")
+}
+
+func leaves(t reflect.Type, index []int, prefix, help string) []setting {
+	var all []setting
+	for i := range t.NumField() {
+		f := t.Field(i)
+		at := append(index[:len(index):len(index)], i)
+		name, tagged := f.Tag.Lookup("env")
+		if !tagged {
+			within := "%s"
+			if p := f.Tag.Get("envPrefix"); p != "" {
+				within = f.Tag.Get("help")
+			}
+			all = append(all, leaves(f.Type, at, prefix+f.Tag.Get("envPrefix"), within)...)
+			continue
+		}
+		all = append(all, setting{
+			name:     prefix + name,
+			aliases:  words(f.Tag.Get("alias"), ","),
+			bare:     f.Tag.Get("bare"),
+			negated:  f.Tag.Get("negated"),
+			fallback: f.Tag.Get("envDefault"),
+			oneOf:    words(f.Tag.Get("oneof"), "|"),
+			min:      f.Tag.Get("min"),
+			max:      f.Tag.Get("max"),
+			check:    f.Tag.Get("check"),
+			help:     strings.Replace(help, "%s", f.Tag.Get("help"), 1),
+			index:    at,
+			typ:      f.Type,
+		})
+	}
+	return all
+}
+
+func words(s, sep string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, sep)
+}
+
+// parse reads values, by X, into c and calls failed for each that cannot be
+// read. It goes section by section, because the library names a failed field
+// by its Go name alone, and that is unique within a section only.
+func parse(c *Config, values map[string]string, all []setting, failed func(setting, error)) {
+	root := reflect.ValueOf(c).Elem()
+	for i := range root.NumField() {
+		err := env.ParseWithOptions(root.Field(i).Addr().Interface(), env.Options{
+			Environment: values,
+			FuncMap: map[reflect.Type]env.ParserFunc{
+				reflect.TypeFor[bool]():          parseBool,
+				reflect.TypeFor[int]():           parseInt,
+				reflect.TypeFor[float64]():       parseFloat,
+				reflect.TypeFor[time.Duration](): parseDuration,
+				reflect.TypeFor[[]string]():      parseList,
+			},
+		})
+		if err == nil {
+			continue
+		}
+		many, ok := err.(env.AggregateError)
+		if !ok {
+			many.Errors = []error{err}
+		}
+		for _, err := range many.Errors {
+			bad, ok := err.(env.ParseError)
+			if !ok {
+				panic(fmt.Sprintf("config: the tags of section %d are wrong: %v", i, err))
+			}
+			for _, s := range all {
+				if s.index[0] == i && root.Type().FieldByIndex(s.index).Name == bad.Name && s.typ == bad.Type {
+					failed(s, bad.Err)
+				}
+			}
+		}
+	}
+}
+
+func parseBool(v string) (any, error) {
+	switch b, err := strconv.ParseBool(strings.TrimSpace(v)); {
+	case err != nil:
+		return nil, refuse(quoted(v)+" is neither true nor false", "write true or false")
+	default:
+		return b, nil
+	}
+}
+
+func parseInt(v string) (any, error) {
+	n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 32)
+	if err != nil {
+		return nil, refuse(quoted(v)+" is not a whole number", "write digits only")
+	}
+	return int(n), nil
+}
+
+func parseFloat(v string) (any, error) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, refuse(quoted(v)+" is not a number", "write e.g. 30")
+	}
+	return f, nil
+}
+
+func parseDuration(v string) (any, error) {
+	d, err := time.ParseDuration(strings.TrimSpace(v))
+	if err != nil {
+		return nil, refuse(quoted(v)+" is not a duration", "write e.g. 90s, 10m or 24h")
+	}
+	return d, nil
+}
+
+// parseList splits at commas. Spaces around an element are not part of it,
+// and empty elements vanish.
+func parseList(v string) (any, error) {
+	var list []string
+	for e := range strings.SplitSeq(v, ",") {
+		if e = strings.TrimSpace(e); e != "" {
+			list = append(list, e)
+		}
+	}
+	return list, nil
+}
+
+// keep checks a value that could be read against the bounds, words and text
+// checks of its setting, and brings a word to the spelling of its list.
+func (s setting) keep(field reflect.Value) error {
+	switch v := field.Interface().(type) {
+	case int:
+		return s.bounds(float64(v), strconv.Itoa(v), number)
+	case float64:
+		return s.bounds(v, strconv.FormatFloat(v, 'g', -1, 64), number)
+	case Seconds:
+		return s.bounds(float64(v.Int()), v.String(), number)
+	case time.Duration:
+		return s.bounds(float64(v), v.String(), span)
+	case []string:
+		for _, e := range v {
+			if err := text(s.check, e); err != nil {
+				return err
+			}
+		}
+	case string:
+		if s.oneOf != nil {
+			return s.word(field)
+		}
+		if v != "" {
+			return text(s.check, v)
+		}
+	}
+	return nil
+}
+
+func number(bound string) float64 { f, _ := strconv.ParseFloat(bound, 64); return f }
+func span(bound string) float64   { d, _ := time.ParseDuration(bound); return float64(d) }
+
+func (s setting) bounds(v float64, shown string, read func(string) float64) error {
+	low, high := s.min != "" && v < read(s.min), s.max != "" && v > read(s.max)
+	switch {
+	case !low && !high:
+		return nil
+	case s.max == "":
+		return refuse(shown+" is too small", "write "+s.min+" or more")
+	default:
+		return refuse(shown+" is out of bounds", "write "+s.min+" to "+s.max)
+	}
+}
+
+func (s setting) word(field reflect.Value) error {
+	v := strings.TrimSpace(field.String())
+	for _, w := range s.oneOf {
+		if strings.EqualFold(v, w) {
+			field.SetString(w)
+			return nil
+		}
+	}
+	allowed := strings.Join(s.oneOf, ", ")
+	if s.oneOf[0] == "" {
+		allowed = strings.Join(s.oneOf[1:], ", ") + ", or leave it empty"
+	}
+	return refuse(quoted(v)+" is not a word known here", "write "+allowed)
+}

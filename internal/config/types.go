@@ -1,0 +1,152 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// masked is all that is ever printed of a secret that is set.
+const masked = "***"
+
+// Secret is a text that no log line, error or dump may show. Every way of
+// printing it gives ***, whatever the verb; Reveal alone gives the text.
+type Secret string
+
+// Reveal is the secret itself. Hand it to what needs it, never to a message.
+func (s Secret) Reveal() string { return string(s) }
+
+// String is *** (fmt.Stringer).
+func (s Secret) String() string { return masked }
+
+// GoString is *** (fmt.GoStringer).
+func (s Secret) GoString() string { return masked }
+
+// Format writes *** for every verb, %x and %d too (fmt.Formatter).
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, masked) }
+
+// LogValue is *** (slog.LogValuer).
+func (s Secret) LogValue() slog.Value { return slog.StringValue(masked) }
+
+// MarshalJSON is "***" (json.Marshaler).
+func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(masked) }
+
+// MarshalText is ***, for the encoders that know no JSON (encoding.TextMarshaler).
+func (s Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
+
+// MarshalYAML is ***, because YAML encoders look at the kind before the text
+// (yaml.Marshaler).
+func (s Secret) MarshalYAML() (any, error) { return masked, nil }
+
+// Seconds is a span of whole seconds, not negative. It is written as a number
+// of seconds (3600), as GoTrue has it, or as a Go duration (1h).
+type Seconds time.Duration
+
+// Duration is the same span as a time.Duration.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) }
+
+// Int is the number of seconds.
+func (s Seconds) Int() int64 { return int64(time.Duration(s) / time.Second) }
+
+// String is the span as Go writes durations, 1h0m0s.
+func (s Seconds) String() string { return time.Duration(s).String() }
+
+// UnmarshalText reads a number of seconds or a Go duration.
+func (s *Seconds) UnmarshalText(text []byte) error {
+	v := strings.TrimSpace(string(text))
+	n, err := strconv.ParseInt(v, 10, 64)
+	d := time.Duration(n) * time.Second
+	if err != nil {
+		if d, err = time.ParseDuration(v); err != nil {
+			return refuse(quoted(v)+" is not a number of seconds", "write e.g. 3600")
+		}
+	} else if n > math.MaxInt64/int64(time.Second) {
+		return refuse(quoted(v)+" seconds is more than can be counted", "write e.g. 3600")
+	}
+	switch {
+	case d < 0 || n < 0:
+		return refuse(quoted(v)+" is negative", "write e.g. 3600")
+	case d%time.Second != 0:
+		return refuse(quoted(v)+" is not a whole number of seconds", "write e.g. 3600")
+	}
+	*s = Seconds(d)
+	return nil
+}
+
+// CharacterSets is a list of sets of characters, each set as one string. It is
+// written with a colon between the sets; \: is a colon inside one. Empty sets
+// vanish.
+type CharacterSets []string
+
+// UnmarshalText splits the text at its unescaped colons.
+func (c *CharacterSets) UnmarshalText(text []byte) error {
+	*c = nil
+	var set strings.Builder
+	end := func() {
+		if set.Len() > 0 {
+			*c = append(*c, set.String())
+			set.Reset()
+		}
+	}
+	for v := string(text); v != ""; v = v[1:] {
+		switch {
+		case strings.HasPrefix(v, `\:`):
+			set.WriteByte(':')
+			v = v[1:]
+		case v[0] == ':':
+			end()
+		default:
+			set.WriteByte(v[0])
+		}
+	}
+	end()
+	return nil
+}
+
+// Level is the least important log line that is written. It is a slog.Leveler.
+type Level slog.Level
+
+// Level is the same level for log/slog.
+func (l Level) Level() slog.Level { return slog.Level(l) }
+
+// String is the level in lower case, as it is written in settings.
+func (l Level) String() string { return strings.ToLower(slog.Level(l).String()) }
+
+// UnmarshalText reads debug, info, warn, error, and the other words GoTrue
+// takes: trace, warning, fatal, panic.
+func (l *Level) UnmarshalText(text []byte) error {
+	switch v := strings.ToLower(strings.TrimSpace(string(text))); v {
+	case "trace", "debug":
+		*l = Level(slog.LevelDebug)
+	case "info":
+		*l = Level(slog.LevelInfo)
+	case "warn", "warning":
+		*l = Level(slog.LevelWarn)
+	case "error", "fatal", "panic":
+		*l = Level(slog.LevelError)
+	default:
+		return refuse(quoted(string(text))+" is not a log level", "write debug, info, warn or error")
+	}
+	return nil
+}
+
+// refusal is why a value cannot be taken, and what to write instead.
+type refusal struct{ problem, mend string }
+
+func (r *refusal) Error() string { return r.problem + "; " + r.mend }
+
+func refuse(problem, mend string) error { return &refusal{problem, mend} }
+
+// quoted is a value as a fault shows it, cut when it is long.
+func quoted(v string) string {
+	const most = 80
+	if len(v) > most {
+		v = strings.ToValidUTF8(v[:most], "") + "…"
+	}
+	return strconv.Quote(v)
+}
