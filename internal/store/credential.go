@@ -1,0 +1,79 @@
+package store
+
+import "errors"
+
+// Credential is something a user proves themselves with. Its Data is read and
+// written only by the way in named Kind, so a new way needs no new table.
+type Credential struct {
+	ID     CredentialID
+	UserID UserID
+	Kind   string // "password", …
+	Lookup []byte // unique within Kind: a passkey's id; for a password the user's id
+	Data   []byte
+}
+
+// AddCredential inserts c, or returns ErrDuplicate.
+func (tx *Tx) AddCredential(c Credential) error {
+	_, err := tx.exec(`INSERT INTO credentials (tenant_id, kind, lookup, id, user_id, data, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		tx.Tenant, c.Kind, c.Lookup, c.ID, c.UserID, c.Data, micros(tx.Now), micros(tx.Now))
+	return err
+}
+
+// Credential returns the credential of that kind and lookup.
+func (tx *Tx) Credential(kind string, lookup []byte) (Credential, error) {
+	c := Credential{Kind: kind, Lookup: lookup}
+	err := tx.row(`SELECT id, user_id, data FROM credentials WHERE tenant_id = ? AND kind = ? AND lookup = ?`,
+		[]any{tx.Tenant, kind, lookup}, &c.ID, &c.UserID, &c.Data)
+	return c, err
+}
+
+// SetCredential writes c's data, adding c when there is none with its kind and
+// lookup.
+func (tx *Tx) SetCredential(c Credential) error {
+	n, err := tx.exec(`UPDATE credentials SET data = ?, updated_at = ? WHERE tenant_id = ? AND kind = ? AND lookup = ?`,
+		c.Data, micros(tx.Now), tx.Tenant, c.Kind, c.Lookup)
+	if err != nil || n == 1 {
+		return err
+	}
+	return tx.AddCredential(c)
+}
+
+// SwapCredential replaces c's data with next only while it still is c.Data, so
+// that an upgrade of a hash never undoes a change of password made meanwhile.
+func (tx *Tx) SwapCredential(c Credential, next []byte) (bool, error) {
+	n, err := tx.exec(`UPDATE credentials SET data = ?, updated_at = ? WHERE tenant_id = ? AND kind = ? AND lookup = ? AND data = ?`,
+		next, micros(tx.Now), tx.Tenant, c.Kind, c.Lookup, c.Data)
+	return n == 1, err
+}
+
+// DropCredentials deletes all credentials of a user.
+func (tx *Tx) DropCredentials(user UserID) error {
+	_, err := tx.exec(`DELETE FROM credentials WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
+	return err
+}
+
+// PasswordByEmail returns the user with that address and the hash of their
+// password, empty when they have none: one statement.
+func (tx *Tx) PasswordByEmail(email string) (id UserID, hash []byte, err error) {
+	if email == "" {
+		return id, nil, ErrNotFound
+	}
+	err = tx.row(`SELECT u.id, c.data FROM users u
+		LEFT JOIN credentials c ON c.tenant_id = u.tenant_id AND c.kind = 'password' AND c.lookup = u.id
+		WHERE u.tenant_id = ? AND u.email = ?`, []any{tx.Tenant, email}, &id, &hash)
+	return id, hash, err
+}
+
+// PasswordOf returns the hash of a user's password, or ErrNotFound.
+func (tx *Tx) PasswordOf(id UserID) ([]byte, error) {
+	c, err := tx.Credential("password", id[:])
+	return c.Data, err
+}
+
+// SetPassword sets the hash of a user's password.
+func (tx *Tx) SetPassword(id UserID, hash []byte) error {
+	if len(hash) == 0 {
+		return errors.New("store: an empty password hash")
+	}
+	return tx.SetCredential(Credential{ID: NewCredentialID(), UserID: id, Kind: "password", Lookup: id[:], Data: hash})
+}

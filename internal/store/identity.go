@@ -1,0 +1,67 @@
+package store
+
+import "time"
+
+// Identity is how a user is known somewhere: provider, issuer and subject are
+// its key, never an address.
+type Identity struct {
+	ID           IdentityID
+	UserID       UserID
+	Provider     string // "email", "phone", or the name of a social provider
+	Issuer       string // empty for our own
+	Subject      string // for our own: the user's id
+	Email        string
+	Data         []byte // a JSON object
+	LastSignInAt time.Time
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
+}
+
+const identityColumns = `i.id, i.user_id, COALESCE(i.provider, ''), COALESCE(i.issuer, ''), COALESCE(i.subject, ''),
+	COALESCE(i.email, ''), i.data, COALESCE(i.last_sign_in_at, 0), COALESCE(i.created_at, 0), COALESCE(i.updated_at, 0)`
+
+// identityScan receives identityColumns, all NULL where a join found none.
+type identityScan struct {
+	Identity
+	signIn, created, updated int64
+}
+
+func (s *identityScan) dest() []any {
+	return []any{&s.ID, &s.UserID, &s.Provider, &s.Issuer, &s.Subject, &s.Email, &s.Data, &s.signIn, &s.created, &s.updated}
+}
+
+func (s *identityScan) found() bool { return !s.ID.IsZero() }
+
+func (s *identityScan) identity() Identity {
+	i := s.Identity
+	i.LastSignInAt, i.CreatedAt, i.UpdatedAt = instant(s.signIn), instant(s.created), instant(s.updated)
+	return i
+}
+
+// AddIdentity inserts i, or returns ErrDuplicate when its key is taken.
+func (tx *Tx) AddIdentity(i Identity) error {
+	_, err := tx.exec(`INSERT INTO identities (tenant_id, provider, issuer, subject, id, user_id, email, data, last_sign_in_at, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		tx.Tenant, i.Provider, i.Issuer, i.Subject, i.ID, i.UserID, i.Email, i.Data, micros(i.LastSignInAt), micros(tx.Now), micros(tx.Now))
+	return err
+}
+
+// SetIdentity writes the address and data of a user's identity.
+func (tx *Tx) SetIdentity(i Identity) error {
+	_, err := tx.exec(`UPDATE identities SET subject = ?, email = ?, data = ?, last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
+		i.Subject, i.Email, i.Data, micros(i.LastSignInAt), micros(tx.Now), tx.Tenant, i.ID)
+	return err
+}
+
+// SetIdentitySignIn notes a sign-in by one kind of identity of a user.
+func (tx *Tx) SetIdentitySignIn(user UserID, provider string) error {
+	_, err := tx.exec(`UPDATE identities SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,
+		micros(tx.Now), micros(tx.Now), tx.Tenant, user, provider)
+	return err
+}
+
+// DropIdentities deletes all identities of a user.
+func (tx *Tx) DropIdentities(user UserID) error {
+	_, err := tx.exec(`DELETE FROM identities WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
+	return err
+}

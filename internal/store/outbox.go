@@ -1,0 +1,95 @@
+package store
+
+import "time"
+
+// Delivery is something to send once the transaction that wrote it commits.
+type Delivery struct {
+	ID        DeliveryID
+	Tenant    TenantID
+	Kind      string // who delivers it: "mail"
+	Body      []byte // sealed
+	Tries     int    // this one included, once taken
+	ExpiresAt time.Time
+	CreatedAt time.Time
+
+	leasedUntil int64 // whose lease it is: a second worker's differs
+}
+
+// AddDelivery queues d, due at once.
+func (tx *Tx) AddDelivery(d Delivery) error {
+	_, err := tx.exec(`INSERT INTO outbox (id, tenant_id, kind, body, due_at, tries, expires_at, dead_at, last_error, created_at) VALUES (?, ?, ?, ?, ?, 0, ?, 0, '', ?)`,
+		d.ID, tx.Tenant, d.Kind, d.Body, micros(tx.Now), micros(d.ExpiresAt), micros(tx.Now))
+	return err
+}
+
+// TakeDeliveries leases up to limit due deliveries of every tenant until
+// tx.Now+lease. No other worker takes them before that; a worker that died is
+// replaced after it. It needs neither SKIP LOCKED nor RETURNING.
+func (tx *Tx) TakeDeliveries(limit int, lease time.Duration) ([]Delivery, error) {
+	var due []Delivery
+	var dueAt []int64
+	err := tx.rows(`SELECT id, tenant_id, kind, body, due_at, tries, expires_at, created_at FROM outbox WHERE dead_at = 0 AND due_at <= ? ORDER BY due_at LIMIT ?`,
+		[]any{micros(tx.Now), limit}, func(scan func(...any) error) error {
+			var d Delivery
+			var at, expires, created int64
+			err := scan(&d.ID, &d.Tenant, &d.Kind, &d.Body, &at, &d.Tries, &expires, &created)
+			d.ExpiresAt, d.CreatedAt = instant(expires), instant(created)
+			due, dueAt = append(due, d), append(dueAt, at)
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	var mine []Delivery
+	for i, d := range due {
+		d.leasedUntil = micros(tx.Now.Add(lease))
+		n, err := tx.exec(`UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ? AND due_at = ? AND dead_at = 0`, d.leasedUntil, d.ID, dueAt[i])
+		if err != nil {
+			return nil, err
+		}
+		if n == 1 { // else another worker was quicker
+			d.Tries++
+			mine = append(mine, d)
+		}
+	}
+	return mine, nil
+}
+
+// DropDelivery removes a delivery that was sent, and reports whether the lease
+// still held: a worker that slept through it must not speak for the next one.
+func (tx *Tx) DropDelivery(d Delivery) (bool, error) {
+	n, err := tx.exec(`DELETE FROM outbox WHERE id = ? AND due_at = ?`, d.ID, d.leasedUntil)
+	return n == 1, err
+}
+
+// PutBackDelivery makes a delivery due again at the given instant.
+func (tx *Tx) PutBackDelivery(d Delivery, due time.Time, why string) error {
+	_, err := tx.exec(`UPDATE outbox SET due_at = ?, last_error = ? WHERE id = ? AND due_at = ?`, micros(due), why, d.ID, d.leasedUntil)
+	return err
+}
+
+// BuryDelivery keeps a delivery that will never be sent, without its body.
+func (tx *Tx) BuryDelivery(d Delivery, why string) error {
+	_, err := tx.exec(`UPDATE outbox SET dead_at = ?, last_error = ?, body = ? WHERE id = ? AND due_at = ?`, micros(tx.Now), why, []byte{}, d.ID, d.leasedUntil)
+	return err
+}
+
+// NextDelivery returns when the next delivery is due; the zero time: none is.
+func (tx *Tx) NextDelivery() (time.Time, error) {
+	var at int64
+	err := tx.row(`SELECT COALESCE(MIN(due_at), 0) FROM outbox WHERE dead_at = 0`, nil, &at)
+	return instant(at), err
+}
+
+// CountDeliveries returns how many wait and how many are dead.
+func (tx *Tx) CountDeliveries() (waiting, dead int, err error) {
+	err = tx.row(`SELECT COALESCE(SUM(CASE WHEN dead_at = 0 THEN 1 ELSE 0 END), 0), COALESCE(SUM(CASE WHEN dead_at <> 0 THEN 1 ELSE 0 END), 0) FROM outbox`, nil, &waiting, &dead)
+	return waiting, dead, err
+}
+
+// DeliverMail is the kind of delivery whose body is a message to mail.
+const DeliverMail = "mail"
+
+// DeliverySeal is the purpose bodies are sealed for; the delivery's id is
+// bound to the seal, so that no body serves another row.
+const DeliverySeal = "outbox"

@@ -1,0 +1,123 @@
+package store
+
+import "time"
+
+// Session is one signed-in device, one row for its whole life.
+type Session struct {
+	ID              SessionID
+	UserID          UserID
+	Generation      int64     // of the newest refresh token; the first is 1
+	RotatedAt       time.Time // when Generation-1 was traded in
+	ParentRotatedAt time.Time // when Generation-2 was
+	AAL             int       // 1 or 2
+	AMR             []byte    // JSON: how the user proved themselves, newest first
+	UserAgent, IP   string
+	NotAfter        time.Time // zero: no end set
+	CreatedAt       time.Time
+	RefreshedAt     time.Time
+	EndedAt         time.Time
+	EndReason       string
+}
+
+const sessionColumns = `s.id, s.user_id, s.generation, s.rotated_at, s.parent_rotated_at, s.aal, s.amr, s.user_agent, s.ip,
+	s.not_after, s.created_at, s.refreshed_at, s.ended_at, s.end_reason`
+
+// sessionScan receives sessionColumns.
+type sessionScan struct {
+	Session
+	rotated, parent, notAfter, created, refreshed, ended int64
+}
+
+func (s *sessionScan) dest() []any {
+	return []any{
+		&s.ID, &s.UserID, &s.Generation, &s.rotated, &s.parent, &s.AAL, &s.AMR, &s.UserAgent, &s.IP,
+		&s.notAfter, &s.created, &s.refreshed, &s.ended, &s.EndReason,
+	}
+}
+
+func (s *sessionScan) session() Session {
+	t := s.Session
+	t.RotatedAt, t.ParentRotatedAt, t.NotAfter = instant(s.rotated), instant(s.parent), instant(s.notAfter)
+	t.CreatedAt, t.RefreshedAt, t.EndedAt = instant(s.created), instant(s.refreshed), instant(s.ended)
+	return t
+}
+
+// AddSession inserts s.
+func (tx *Tx) AddSession(s Session) error {
+	_, err := tx.exec(`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
+		not_after, created_at, refreshed_at, ended_at, end_reason) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '')`,
+		tx.Tenant, s.ID, s.UserID, s.Generation, s.AAL, s.AMR, s.UserAgent, s.IP,
+		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt))
+	return err
+}
+
+// Session returns the session with that id, ended or not.
+func (tx *Tx) Session(id SessionID) (Session, error) {
+	var s sessionScan
+	err := tx.row(`SELECT `+sessionColumns+` FROM sessions s WHERE s.tenant_id = ? AND s.id = ?`, []any{tx.Tenant, id}, s.dest()...)
+	return s.session(), err
+}
+
+// SessionUser returns a session, its user and the user's identities: the one
+// statement behind every call with an access token.
+func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
+	var s sessionScan
+	var us userScan
+	var ids []Identity
+	err := tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
+		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
+		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
+		WHERE s.tenant_id = ? AND s.id = ? ORDER BY i.created_at, i.id`, []any{tx.Tenant, id},
+		func(scan func(...any) error) error {
+			var is identityScan
+			err := scan(append(append(s.dest(), us.dest()...), is.dest()...)...)
+			if err == nil && is.found() {
+				ids = append(ids, is.identity())
+			}
+			return err
+		})
+	if err != nil {
+		return Session{}, User{}, err
+	}
+	if s.ID.IsZero() {
+		return Session{}, User{}, ErrNotFound
+	}
+	u := us.user()
+	u.Identities = ids
+	return s.session(), u, nil
+}
+
+// Rotate moves a living session from one generation to the next and reports
+// whether this call was the one to do it.
+func (tx *Tx) Rotate(id SessionID, generation int64, ip, agent string) (bool, error) {
+	n, err := tx.exec(`UPDATE sessions SET generation = generation + 1, parent_rotated_at = rotated_at, rotated_at = ?, refreshed_at = ?, ip = ?, user_agent = ?
+		WHERE tenant_id = ? AND id = ? AND generation = ? AND ended_at = 0`,
+		micros(tx.Now), micros(tx.Now), ip, agent, tx.Tenant, id, generation)
+	return n == 1, err
+}
+
+// EndSession ends a living session and reports whether it was alive.
+func (tx *Tx) EndSession(id SessionID, reason string) (bool, error) {
+	n, err := tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND id = ? AND ended_at = 0`,
+		micros(tx.Now), reason, tx.Tenant, id)
+	return n == 1, err
+}
+
+// EndSessions ends all living sessions of a user but one (the zero id: all)
+// and returns which.
+func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionID, error) {
+	var ids []SessionID
+	err := tx.rows(`SELECT id FROM sessions WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`, []any{tx.Tenant, user, but},
+		func(scan func(...any) error) error {
+			var id SessionID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	_, err = tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`,
+		micros(tx.Now), reason, tx.Tenant, user, but)
+	return ids, err
+}
