@@ -1,0 +1,243 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+
+	"gatehouse/internal/store"
+)
+
+// Changes is what a signed-in user wants changed about themselves; nil leaves
+// a thing as it is.
+type Changes struct {
+	Email    *string
+	Password *string
+	Data     map[string]any // merged into the user's metadata
+	AppData  map[string]any // only administrators
+	Nonce    string         // the code of Reauthenticate
+	Current  string         // the current password
+}
+
+// UpdateUser changes the signed-in user. All of it happens or none.
+//
+// A new address is proved by mail first; until then the old one stands. A new
+// password ends all other sessions and voids every open question.
+//
+// Codes: NotYours, EmailInvalid, EmailTaken, TooSoon, SamePassword,
+// WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed, CurrentNeeded,
+// CurrentWrong, InvalidInput, Busy.
+// Events: EmailChangeAsked, PasswordChanged, SignedOut, UserUpdated.
+func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Changes, f Flow) (*User, error) {
+	if ch.AppData != nil && v.User.Role != s.policy.AdminRole {
+		return nil, fail(NotYours)
+	}
+	var email string
+	var err error
+	if ch.Email != nil && *ch.Email != "" {
+		email, err = CleanEmail(*ch.Email)
+		if err != nil {
+			return nil, err
+		}
+	}
+	pw, err := s.wantPassword(ctx, c, v, ch)
+	if err != nil {
+		return nil, err
+	}
+	var u User
+	var refused error
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		refused = nil
+		u, err = tx.User(v.User.ID)
+		if err != nil {
+			return err
+		}
+		if pw != nil {
+			refused, err = refusal(s.setPassword(tx, c, v, &u, pw, ch.Nonce))
+			if refused != nil || err != nil {
+				return err // a wrong code stays counted, and nothing else is done
+			}
+		}
+		return s.change(tx, c, v, &u, ch, email, f)
+	})
+	if errors.Is(err, store.ErrDuplicate) {
+		return nil, fail(EmailTaken)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	s.wake()
+	return &u, nil
+}
+
+// change makes every change but that of the password.
+func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes, email string, f Flow) error {
+	var err error
+	if ch.Data != nil {
+		u.UserMetadata, err = mergeMetadata(u.UserMetadata, ch.Data)
+	}
+	if err == nil && ch.AppData != nil {
+		u.AppMetadata, err = mergeMetadata(u.AppMetadata, ch.AppData)
+	}
+	if err != nil {
+		return err
+	}
+	if email != "" && email != u.Email {
+		_, err = tx.UserByEmail(email)
+		if err == nil {
+			return fail(EmailTaken)
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if u.NewEmail == email {
+			err = s.tooSoon(u.EmailChangeSentAt, tx.Now)
+		} else {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+		u.NewEmail, u.EmailChangeProved = email, 0
+		err = s.askChange(tx, u, f)
+		if err == nil {
+			err = s.emit(tx, c, EmailChangeAsked, u.ID, v.Session.ID, nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err = tx.SetUser(u)
+	if err == nil && (ch.Data != nil || ch.AppData != nil) {
+		err = s.emit(tx, c, UserUpdated, u.ID, v.Session.ID, map[string]any{
+			"user_metadata": keys(ch.Data), "app_metadata": keys(ch.AppData),
+		})
+	}
+	return err
+}
+
+// askChange mails the new address of u and, where both must agree, the old.
+func (s *Service) askChange(tx *store.Tx, u *User, f Flow) error {
+	u.EmailChangeSentAt = tx.Now
+	err := s.askByMail(tx, u, KindChangeNew, u.NewEmail, f)
+	if err == nil && s.policy.SecureEmailChange && u.Email != "" && !u.EmailVerifiedAt.IsZero() {
+		err = s.askByMail(tx, u, KindChangeCurrent, u.Email, f)
+	}
+	return err
+}
+
+// wanted is a new password that passed every rule that needs slow work.
+type wanted struct {
+	hash string // of the new one
+	old  string // the stored hash it was compared with
+}
+
+// wantPassword checks and hashes, before the transaction.
+func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Changes) (*wanted, error) {
+	if ch.Password == nil || *ch.Password == "" {
+		return nil, nil
+	}
+	var old string
+	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+		h, err := tx.PasswordOf(v.User.ID)
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		old = string(h)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if old != "" && s.policy.CurrentPW && s.fromMail(v) == "" {
+		if ch.Current == "" {
+			return nil, fail(CurrentNeeded)
+		}
+		ok, _, err := s.checkPassword(ctx, c, old, ch.Current)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, fail(CurrentWrong)
+		}
+	}
+	hash, err := s.newPassword(ctx, c, *ch.Password)
+	if err != nil {
+		return nil, err
+	}
+	if old != "" {
+		same, _, err := s.checkPassword(ctx, c, old, *ch.Password)
+		if err != nil {
+			return nil, err
+		}
+		if same {
+			return nil, fail(SamePassword)
+		}
+	}
+	return &wanted{hash: hash, old: old}, nil
+}
+
+// fromMail tells whether the session was opened by a mailed question, which
+// stands for the password a person forgot.
+func (s *Service) fromMail(v *Viewer) string {
+	var amr []AMR
+	if json.Unmarshal(v.Session.AMR, &amr) == nil {
+		for _, a := range amr {
+			if slices.Contains([]string{"otp", "recovery", "magiclink", "invite"}, a.Method) {
+				return a.Method
+			}
+		}
+	}
+	return ""
+}
+
+// setPassword stores a new password. The other sessions end and every mailed
+// secret dies: whoever knew the old password, or reads old mail, is out.
+func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wanted, nonce string) error {
+	if s.policy.ReauthenticatePW && tx.Now.Sub(v.Session.CreatedAt) > reauthAfter {
+		if nonce == "" {
+			return fail(ReauthNeeded)
+		}
+		q, err := (&Desk{s, tx}).UseCode([]Kind{KindReauth}, u.Email, nonce)
+		if err != nil {
+			return err
+		}
+		if q == nil {
+			return fail(ReauthFailed)
+		}
+	}
+	now, err := tx.PasswordOf(u.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if string(now) != pw.old {
+		return fail(CurrentWrong) // changed by another session while this one was hashing
+	}
+	return s.replacePassword(tx, c, u, pw.hash, v.Session.ID)
+}
+
+// replacePassword is what every new password brings with it.
+func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, but SessionID) error {
+	err := tx.SetPassword(u.ID, []byte(hash))
+	if err == nil {
+		err = tx.DropChallenges(u.ID)
+	}
+	if err != nil {
+		return err
+	}
+	ended, err := tx.EndSessions(u.ID, but, "password changed")
+	if err == nil {
+		err = s.ended(tx, c, u.ID, "password changed", ended)
+	}
+	if err == nil {
+		err = s.emit(tx, c, PasswordChanged, u.ID, but, nil)
+	}
+	return err
+}
+
+func keys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,270 @@
+// Package auth is the rules of the house: who may become a user, what proves
+// that you are one, what you get for it and when it is taken away. Begin with
+// Service; each other file holds one thing a person can do (signup.go,
+// login.go, refresh.go).
+//
+// It knows nothing of HTTP, of SQL text, of mail servers or of how any one way
+// in works, and it never does slow work inside a transaction.
+package auth
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+	"gatehouse/internal/token"
+)
+
+// The rows and names callers see, so that they need not import the store.
+type (
+	User      = store.User
+	Session   = store.Session
+	Identity  = store.Identity
+	Event     = store.Event
+	UserID    = store.UserID
+	SessionID = store.SessionID
+	TenantID  = store.TenantID
+)
+
+// Service carries out every operation. Its methods may be called from many
+// goroutines.
+type Service struct {
+	db      *store.DB
+	ring    *ring
+	root    *secret.Root
+	hasher  *secret.Hasher
+	policy  Policy
+	methods map[string]Method
+	wake    func()
+	log     *slog.Logger
+}
+
+// Options are what a Service is made of.
+type Options struct {
+	DB      *store.DB
+	Root    *secret.Root
+	Hasher  *secret.Hasher
+	Policy  Policy
+	Methods []Method
+	Keys    []token.Key // brought along by configuration; empty: the house makes its own
+	Wake    func()      // called after a commit that queued a message
+	Log     *slog.Logger
+}
+
+// Policy is what an operator decides. It is read-only once the Service runs.
+type Policy struct {
+	SignupDisabled     bool
+	EmailDisabled      bool
+	MagicLinkDisabled  bool
+	Autoconfirm        bool // an address counts as proved at sign-up
+	SecureEmailChange  bool // both addresses must agree to a change
+	Audience           string
+	DefaultRole        string
+	AdminRole          string   // a user of this role may use the admin operations
+	AdminRoles         []string // a token of such a role may, without being a user
+	OperatorToken      string   // empty: there is none
+	Issuer             string
+	AccessTTL          time.Duration
+	SessionTimebox     time.Duration // 0: sessions have no end
+	SessionInactivity  time.Duration // 0: no limit
+	ReuseGrace         time.Duration // how long a traded refresh token still gets its successor
+	CodeDigits         int
+	CodeTTL            time.Duration
+	LinkTTL            time.Duration
+	InviteTTL          time.Duration
+	MailEvery          time.Duration // at most one mail of a kind to a user in this time
+	MinPassword        int           // characters
+	RequiredCharacters []string      // a password holds one character of each set
+	ReauthenticatePW   bool          // a change of password by an old session needs a code
+	CurrentPW          bool          // a change of password needs the current one
+	KeyOverlap         time.Duration // the next signing key is published so long before it signs
+	SiteURL            string
+}
+
+// What does not depend on the operator.
+const (
+	codeTries      = 5         // wrong answers to one code
+	codeBudget     = time.Hour // for how long a new code inherits them
+	reauthAfter    = 24 * time.Hour
+	pkceTTL        = 5 * time.Minute
+	setupTTL       = 30 * time.Minute
+	maxMetadata    = 32 << 10 // bytes; it travels in every access token
+	maxPassword    = 1024     // bytes
+	maxEmail       = 254      // bytes, RFC 5321 §4.5.3.1.3
+	refreshPurpose = "refresh token"
+)
+
+// New returns a Service. Call Service.LoadKeys before the first request.
+func New(o Options) *Service {
+	s := &Service{
+		db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
+		methods: map[string]Method{}, ring: &ring{configured: o.Keys},
+	}
+	for _, m := range o.Methods {
+		s.methods[m.Name()] = m
+	}
+	if s.wake == nil {
+		s.wake = func() {}
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+// Policy returns what the operator decided.
+func (s *Service) Policy() Policy { return s.policy }
+
+// Caller says on whose behalf an operation runs: for limits and for the audit
+// trail.
+type Caller struct {
+	Tenant    TenantID // the zero value is the default tenant
+	IP        string
+	Agent     string
+	RequestID string
+	Actor     string // "operator", "cli", …; empty: the user it happens to
+}
+
+// Grant is what a successful sign-in or refresh hands out.
+type Grant struct {
+	User    User
+	Session Session
+	Access  string // a JWT; empty: no session yet, the address must be proved first
+	Refresh string
+	Expires time.Time // of Access
+	TTL     time.Duration
+
+	// AuthCode is handed out instead of tokens to a client that asked with a
+	// PKCE challenge; it trades it, with the verifier, for the tokens.
+	AuthCode string
+	// MorePending tells that one of two addresses has agreed to a change.
+	MorePending bool
+	// WeakPassword lists what is wrong with the right password by today's
+	// rules.
+	WeakPassword []string
+}
+
+// AMR is one way a user proved themselves, in the wire form of the amr claim.
+type AMR struct {
+	Method    string `json:"method"`
+	Timestamp int64  `json:"timestamp"` // seconds
+}
+
+// open starts a session inside tx. It is the only maker of sessions and runs
+// the gate itself, so that no way in can forget it.
+func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error) {
+	err := s.admit(u, tx.Now)
+	if err != nil {
+		return Session{}, err
+	}
+	amr, err := json.Marshal([]AMR{{p.AMR, tx.Now.Unix()}})
+	if err != nil {
+		return Session{}, fmt.Errorf("auth: amr: %w", err)
+	}
+	sess := Session{
+		ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AAL: 1, AMR: amr,
+		IP: c.IP, UserAgent: cut(c.Agent, 255), CreatedAt: tx.Now, RefreshedAt: tx.Now,
+	}
+	if s.policy.SessionTimebox > 0 {
+		sess.NotAfter = tx.Now.Add(s.policy.SessionTimebox)
+	}
+	err = tx.AddSession(sess)
+	if err != nil {
+		return Session{}, err
+	}
+	u.LastSignInAt = tx.Now
+	err = tx.SetUser(u)
+	if err != nil {
+		return Session{}, err
+	}
+	if p.Provider != "" {
+		err = tx.SetIdentitySignIn(u.ID, p.Provider)
+		for i := range u.Identities {
+			if u.Identities[i].Provider == p.Provider {
+				u.Identities[i].LastSignInAt, u.Identities[i].UpdatedAt = tx.Now, tx.Now
+			}
+		}
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	return sess, s.emit(tx, c, SignedIn, u.ID, sess.ID, map[string]any{"method": p.AMR})
+}
+
+// admit is the gate: who may not come in, however well they proved who they
+// are. It is asked at every sign-in, every refresh and every use of a session.
+func (s *Service) admit(u *User, now time.Time) error {
+	if !u.DeletedAt.IsZero() {
+		return fail(UserGone)
+	}
+	if u.BannedUntil.After(now) {
+		return fail(UserBanned)
+	}
+	if u.Email != "" && u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() {
+		return fail(EmailNotConfirmed)
+	}
+	return nil
+}
+
+// alive tells whether a session may still be used, by itself.
+func (s *Service) alive(sess *Session, now time.Time) error {
+	if !sess.EndedAt.IsZero() {
+		return fail(SessionGone)
+	}
+	if !sess.NotAfter.IsZero() && !now.Before(sess.NotAfter) {
+		return fail(SessionExpired)
+	}
+	idle := s.policy.SessionInactivity
+	if idle > 0 && now.Sub(sess.RefreshedAt) > idle {
+		return fail(SessionExpired)
+	}
+	return nil
+}
+
+// grant signs the access token; it needs no transaction.
+func (s *Service) grant(tenant TenantID, u User, sess Session, generation int64, now time.Time) (*Grant, error) {
+	exp := now.Add(s.policy.AccessTTL)
+	access, err := s.ring.keys.Sign(token.Claims{
+		Issuer: s.policy.Issuer, Subject: u.ID.String(), Audience: token.Audience(u.Aud),
+		ExpiresAt: numeric(exp), IssuedAt: numeric(now),
+		Email: u.Email, Phone: u.Phone, Role: u.Role, IsAnonymous: u.IsAnonymous,
+		AppMetadata: u.AppMetadata, UserMetadata: u.UserMetadata,
+		AAL: fmt.Sprintf("aal%d", sess.AAL), AMR: sess.AMR, SessionID: sess.ID.String(),
+	}, now)
+	if err != nil {
+		return nil, fmt.Errorf("auth: access token: %w", err)
+	}
+	r := token.Refresh{Session: sess.ID, Generation: generation}
+	return &Grant{
+		User: u, Session: sess, Access: access, Refresh: r.String(tenant, s.refreshMAC),
+		Expires: exp, TTL: s.policy.AccessTTL,
+	}, nil
+}
+
+func (s *Service) refreshMAC(parts ...[]byte) [32]byte { return s.root.MAC(refreshPurpose, parts...) }
+
+// ServiceToken signs a token that names no user but a role, such as
+// service_role, for servers of the operator.
+func (s *Service) ServiceToken(role string, ttl time.Duration) (string, error) {
+	now := s.db.Now()
+	return s.ring.keys.Sign(token.Claims{
+		Issuer: s.policy.Issuer, Role: role, Audience: token.Audience(s.policy.Audience),
+		IssuedAt: numeric(now), ExpiresAt: numeric(now.Add(ttl)),
+	}, now)
+}
+
+func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// ParseUserID reads the 36-character form of a user's id.
+func ParseUserID(s string) (UserID, error) { return store.ParseUserID(s) }

@@ -1,0 +1,115 @@
+package auth
+
+import (
+	"errors"
+	"time"
+)
+
+// Code says what went wrong, for clients. Every edge maps every code to its
+// own wire form; a test holds it to that.
+type Code string
+
+// The codes. Where a comment says nothing, the name does.
+const (
+	InvalidInput         Code = "invalid_input"           // a field is missing or malformed; Field says which, Params["problem"] how
+	MalformedBody        Code = "malformed_body"          // the body is not what its type says
+	BodyTooLarge         Code = "body_too_large"          // over the limit of the edge
+	NotFound             Code = "not_found"               // no such thing to act on
+	EmailInvalid         Code = "email_invalid"           //
+	PasswordMissing      Code = "password_missing"        // a sign-up without one
+	PasswordTooLong      Code = "password_too_long"       // over 1,024 bytes
+	WeakPassword         Code = "weak_password"           // Params["reasons"]: length, characters
+	SamePassword         Code = "same_password"           // the new one is the old one
+	SignupDisabled       Code = "signup_disabled"         //
+	EmailDisabled        Code = "email_disabled"          // e-mail is no way in here
+	MagicLinkDisabled    Code = "magic_link_disabled"     //
+	MethodDisabled       Code = "method_disabled"         // no such way in here
+	NoSuchUserForCode    Code = "no_such_user_for_code"   // a code was asked for an unknown address and no user may be made
+	InvalidCredentials   Code = "invalid_credentials"     // wrong secret, or no such user: never say which
+	EmailNotConfirmed    Code = "email_not_confirmed"     // told only after a right secret
+	UserBanned           Code = "user_banned"             // likewise
+	UserGone             Code = "user_gone"               // the token's user does not exist any more
+	UserNotFound         Code = "user_not_found"          // told to administrators
+	AlreadyRegistered    Code = "already_registered"      // a sign-up with a known address, where telling is allowed
+	EmailTaken           Code = "email_taken"             // another user has the address
+	IDTaken              Code = "id_taken"                // another user has the id an administrator chose
+	CodeFailed           Code = "code_failed"             // wrong, used, expired or unknown short code
+	LinkFailed           Code = "link_failed"             // likewise the long secret of a link
+	InvitePasswordNeeded Code = "invite_password_needed"  // a Netlify invitation is accepted with a password
+	ChangeTokenFailed    Code = "change_token_failed"     // an e-mail change token that is wrong or of another user
+	FlowNotFound         Code = "flow_not_found"          // unknown or used authorization code (PKCE)
+	FlowExpired          Code = "flow_expired"            //
+	VerifierFailed       Code = "verifier_failed"         // RFC 7636 §4.6
+	TokenMissing         Code = "token_missing"           // no access token came along
+	TokenInvalid         Code = "token_invalid"           // it is expired, forged or not ours
+	SessionGone          Code = "session_gone"            // it was ended
+	SessionExpired       Code = "session_expired"         // it outlived a limit
+	AudienceMismatch     Code = "audience_mismatch"       //
+	RefreshMalformed     Code = "refresh_malformed"       // not a refresh token of ours
+	RefreshNotFound      Code = "refresh_not_found"       // its session is gone
+	RefreshReused        Code = "refresh_reused"          // its session has been ended because of it
+	ReauthNeeded         Code = "reauthentication_needed" //
+	ReauthFailed         Code = "reauthentication_failed" //
+	CurrentNeeded        Code = "current_password_needed" //
+	CurrentWrong         Code = "current_password_wrong"  //
+	NotAdmin             Code = "not_admin"               //
+	NotYours             Code = "not_yours"               // a field only administrators set
+	TooSoon              Code = "too_soon"                // a mail of that kind went out just now; RetryAfter
+	TooMany              Code = "too_many"                // too many requests; RetryAfter
+	Busy                 Code = "busy"                    // too many passwords to check at once; RetryAfter
+	SetupClosed          Code = "setup_closed"            // the first administrator exists, or the link is dead
+	TimedOut             Code = "timed_out"               //
+	Internal             Code = "internal"                // everything else; its text is for the log
+)
+
+// Codes lists every code a client may see.
+var Codes = []Code{
+	InvalidInput, MalformedBody, BodyTooLarge, NotFound, EmailInvalid, PasswordMissing, PasswordTooLong, WeakPassword, SamePassword,
+	SignupDisabled, EmailDisabled, MagicLinkDisabled, MethodDisabled, NoSuchUserForCode, InvalidCredentials,
+	EmailNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, IDTaken, CodeFailed, LinkFailed,
+	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
+	SessionGone, SessionExpired, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
+	ReauthFailed, CurrentNeeded, CurrentWrong, NotAdmin, NotYours, TooSoon, TooMany, Busy, SetupClosed, TimedOut, Internal,
+}
+
+// Error is a failure a client may know about. Any other error is Internal:
+// its text is for the log.
+type Error struct {
+	Code       Code
+	Field      string // the input at fault, if one is
+	Params     map[string]any
+	RetryAfter time.Duration
+	Err        error // for the log
+}
+
+func (e *Error) Error() string {
+	s := string(e.Code)
+	if e.Field != "" {
+		s += " (" + e.Field + ")"
+	}
+	if p, ok := e.Params["problem"].(string); ok {
+		s += ": " + p
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code of the first Error in err's chain, or Internal.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Internal
+}
+
+// Invalid says what is wrong with a field, in words for the client.
+func Invalid(field, problem string) error {
+	return &Error{Code: InvalidInput, Field: field, Params: map[string]any{"problem": problem}}
+}
+
+func fail(c Code) error { return &Error{Code: c} }

@@ -1,0 +1,174 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"gatehouse/internal/store"
+)
+
+// Invite makes a user without a password and mails them a way in. Somebody who
+// was invited, or signed up, but never came is invited again.
+//
+// Codes: EmailInvalid, EmailTaken. Events: Invited.
+func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[string]any, f Flow) (*User, error) {
+	email, err := CleanEmail(email)
+	if err != nil {
+		return nil, err
+	}
+	var u User
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		u, err = s.invited(tx, c, email, data)
+		if err != nil {
+			return err
+		}
+		err = s.askByMail(tx, &u, KindInvite, email, f)
+		if err != nil {
+			return err
+		}
+		u.InvitedAt, u.ConfirmationSentAt = tx.Now, tx.Now
+		return tx.SetUser(&u)
+	})
+	if errors.Is(err, store.ErrDuplicate) {
+		return nil, fail(EmailTaken)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.wake()
+	return &u, nil
+}
+
+// invited returns the unconfirmed user of that address, making one if needed.
+func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]any) (User, error) {
+	u, err := tx.UserByEmail(email)
+	if errors.Is(err, store.ErrNotFound) {
+		u = s.newUser(tx, email)
+		u.UserMetadata, err = mergeMetadata(nil, data)
+		if err == nil {
+			err = s.addUser(tx, c, &u, "", Invited)
+		}
+		return u, err
+	}
+	if err != nil {
+		return u, err
+	}
+	if !u.EmailVerifiedAt.IsZero() {
+		return u, fail(EmailTaken)
+	}
+	// A password chosen by whoever signed up with this address before must not
+	// open the account of the person who is being invited.
+	err = tx.DropCredentials(u.ID)
+	if err == nil {
+		err = s.emit(tx, c, Invited, u.ID, SessionID{}, nil)
+	}
+	return u, err
+}
+
+// LinkRequest asks for a link to be handed to an administrator, who delivers
+// it by a way of their own.
+type LinkRequest struct {
+	Kind     Kind // confirmation, invite, magic_link, recovery, email_change_current, email_change_new
+	Email    string
+	NewEmail string // for a change of address
+	Password string // for a sign-up
+	Data     map[string]any
+}
+
+// MadeLink is such a link's parts.
+type MadeLink struct {
+	User User
+	Kind Kind   // a magic link for an unknown address becomes a sign-up
+	Link string // the long secret
+	Code string
+}
+
+// MakeLink makes the secrets a mail would carry and mails nothing.
+//
+// Codes: EmailInvalid, InvalidInput, UserNotFound, EmailTaken, WeakPassword,
+// PasswordTooLong, PasswordMissing, Busy. Events: SignedUp, Invited, LinkMade.
+func (s *Service) MakeLink(ctx context.Context, c Caller, r LinkRequest, f Flow) (*MadeLink, error) {
+	email, err := CleanEmail(r.Email)
+	if err != nil {
+		return nil, err
+	}
+	hash := ""
+	switch r.Kind {
+	case KindConfirmation:
+		if r.Password == "" {
+			return nil, fail(PasswordMissing)
+		}
+		hash, err = s.newPassword(ctx, c, r.Password)
+	case KindChangeCurrent, KindChangeNew:
+		r.NewEmail, err = CleanEmail(r.NewEmail)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out MadeLink
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		out = MadeLink{Kind: r.Kind}
+		to := email
+		out.User, err = s.linkUser(tx, c, r, &out.Kind, email, hash)
+		if err != nil {
+			return err
+		}
+		u := &out.User
+		switch out.Kind {
+		case KindChangeCurrent, KindChangeNew:
+			if u.NewEmail != r.NewEmail {
+				u.NewEmail, u.EmailChangeProved = r.NewEmail, 0
+			}
+			u.EmailChangeSentAt = tx.Now
+			if out.Kind == KindChangeNew {
+				to = r.NewEmail
+			}
+		case KindInvite:
+			u.InvitedAt, u.ConfirmationSentAt = tx.Now, tx.Now
+		case KindConfirmation:
+			u.ConfirmationSentAt = tx.Now
+		default:
+			u.RecoverySentAt = tx.Now
+		}
+		sec, err := s.ask(tx, u, out.Kind, to, f)
+		if err == nil {
+			err = tx.SetUser(u)
+		}
+		if err == nil {
+			err = s.emit(tx, c, LinkMade, u.ID, SessionID{}, map[string]any{"kind": string(out.Kind)})
+		}
+		out.Link, out.Code = sec.link, sec.code
+		return err
+	})
+	if errors.Is(err, store.ErrDuplicate) {
+		return nil, fail(EmailTaken)
+	}
+	return &out, notFound(err)
+}
+
+// linkUser returns the user a link is for, making one where its kind does.
+func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, email, hash string) (User, error) {
+	if r.Kind == KindInvite {
+		return s.invited(tx, c, email, r.Data)
+	}
+	u, err := tx.UserByEmail(email)
+	known := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return u, err
+	}
+	switch {
+	case r.Kind == KindConfirmation && known && !u.EmailVerifiedAt.IsZero():
+		return u, fail(EmailTaken)
+	case r.Kind == KindConfirmation && known:
+		err = tx.SetPassword(u.ID, []byte(hash)) // the administrator's word replaces a stranger's
+	case !known && (r.Kind == KindConfirmation || r.Kind == KindMagicLink):
+		*kind = KindConfirmation
+		u = s.newUser(tx, email)
+		u.UserMetadata, err = mergeMetadata(nil, r.Data)
+		if err == nil {
+			err = s.addUser(tx, c, &u, hash, SignedUp)
+		}
+		return u, err
+	}
+	return u, err
+}

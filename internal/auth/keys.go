@@ -1,0 +1,161 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"gatehouse/internal/store"
+	"gatehouse/internal/token"
+)
+
+// ring is the key ring and where it comes from.
+type ring struct {
+	configured []token.Key // by configuration; then the house makes none
+	keys       *token.Keys
+
+	mu     sync.Mutex // guards loaded; held while the ring is read anew
+	loaded time.Time
+}
+
+// reloadEvery bounds how often an unknown key id makes the ring be read again.
+const reloadEvery = 10 * time.Second
+
+// signingKeySeal is the purpose private keys are sealed for; their kid is bound.
+const signingKeySeal = "signing key"
+
+// LoadKeys reads the key ring, making the first key where there is none. It is
+// called at the start and then every minute, so that every node publishes a
+// new key long before any node signs with it.
+func (s *Service) LoadKeys(ctx context.Context) error {
+	s.ring.mu.Lock()
+	defer s.ring.mu.Unlock()
+	return s.loadKeys(ctx)
+}
+
+// reloadKeys reads the ring again if that was not done just now.
+func (s *Service) reloadKeys(ctx context.Context) bool {
+	s.ring.mu.Lock()
+	defer s.ring.mu.Unlock()
+	if s.db.Now().Sub(s.ring.loaded) < reloadEvery {
+		return false
+	}
+	return s.loadKeys(ctx) == nil
+}
+
+func (s *Service) loadKeys(ctx context.Context) error {
+	s.ring.loaded = s.db.Now()
+	keys := slices.Clone(s.ring.configured)
+	signs := slices.ContainsFunc(keys, token.Key.Signs)
+	if !signs {
+		own, err := s.ownKeys(ctx)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, own...)
+	}
+	if s.ring.keys == nil {
+		var err error
+		s.ring.keys, err = token.NewKeys(keys...)
+		return err
+	}
+	return s.ring.keys.Replace(keys...)
+}
+
+// ownKeys returns the keys the house made for itself, the first of them now if
+// there is none.
+func (s *Service) ownKeys(ctx context.Context) ([]token.Key, error) {
+	var rows []store.SigningKey
+	var now time.Time
+	read := func(tx *store.Tx) (err error) {
+		now = tx.Now
+		rows, err = tx.SigningKeys()
+		return err
+	}
+	err := s.db.Read(ctx, TenantID{}, read)
+	if err == nil && len(rows) == 0 {
+		err = s.addKey(ctx, Caller{Actor: "system"}, 0, true)
+		if err == nil {
+			err = s.db.Read(ctx, TenantID{}, read)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	var keys []token.Key
+	for _, r := range rows {
+		if !r.RetiresAt.IsZero() && !now.Before(r.RetiresAt) {
+			continue
+		}
+		der, err := s.root.Open(signingKeySeal, []byte(r.ID), r.Private)
+		if err != nil {
+			return nil, fmt.Errorf("auth: signing key %s cannot be opened with this master key: %w", r.ID, err)
+		}
+		k, err := token.ReadKey(r.ID, r.Alg, der, r.SignsAt)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// addKey makes a key that signs after overlap; first makes one only where
+// there is none.
+func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, first bool) error {
+	signsAt := s.db.Now().Add(overlap)
+	k, der, err := token.NewES256(signsAt)
+	if err != nil {
+		return err
+	}
+	sealed := s.root.Seal(signingKeySeal, []byte(k.ID), der)
+	return s.db.Write(ctx, TenantID{}, func(tx *store.Tx) error {
+		if first {
+			have, err := tx.SigningKeys()
+			if err != nil || len(have) > 0 {
+				return err // another node was quicker
+			}
+		}
+		err := tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
+		if err != nil || first {
+			return err
+		}
+		// What the old keys sign until then must verify until it expires.
+		err = tx.RetireSigningKeys(k.ID, signsAt.Add(s.policy.AccessTTL+time.Hour))
+		if err == nil {
+			err = tx.DropSigningKeys(tx.Now.Add(-24 * time.Hour))
+		}
+		if err == nil {
+			err = s.emit(tx, c, SigningKeyRotated, UserID{}, SessionID{}, map[string]any{"kid": k.ID})
+		}
+		return err
+	})
+}
+
+// RotateKeys makes the next signing key. It is published at once and signs
+// after Policy.KeyOverlap, when every verifier has had time to fetch it; with
+// now it signs at once, and tokens may be refused by verifiers that keep their
+// copy of the key set.
+func (s *Service) RotateKeys(ctx context.Context, c Caller, now bool) error {
+	if slices.ContainsFunc(s.ring.configured, token.Key.Signs) {
+		return errors.New("the signing key comes from the configuration (JWT_SECRET or JWT_KEYS): change it there")
+	}
+	overlap := s.policy.KeyOverlap
+	if now {
+		overlap = 0
+	}
+	err := s.addKey(ctx, c, overlap, false)
+	if err != nil {
+		return err
+	}
+	return s.LoadKeys(ctx)
+}
+
+// Keys lists the key ring, and the kid that signs now.
+func (s *Service) Keys() (keys []token.Key, signing string) { return s.ring.keys.List(s.db.Now()) }
+
+// JWKS returns the public keys (RFC 7517 §5) and their entity tag.
+func (s *Service) JWKS() (body []byte, etag string) { return s.ring.keys.JWKS() }

@@ -1,0 +1,136 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+)
+
+// SignIn ends a sign-in by the named way: the way in proves, the house
+// decides. The steps are the same for every way and none can be left out.
+//
+// A link that was asked for with a PKCE challenge gives an AuthCode in place
+// of tokens when byLink is set, for a redirect to carry.
+//
+// Codes: MethodDisabled, EmailDisabled, InvalidCredentials, CodeFailed,
+// LinkFailed, FlowNotFound, FlowExpired, VerifierFailed, EmailNotConfirmed,
+// UserBanned, EmailTaken, InvitePasswordNeeded, WeakPassword, PasswordTooLong, Busy.
+// Events: SignedIn; Confirmed, EmailChanged where the proof was of an address.
+func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
+	// 1. Is this way in open?
+	m, ok := s.methods[method]
+	if !ok {
+		return nil, fail(MethodDisabled)
+	}
+	if s.policy.EmailDisabled {
+		return nil, fail(EmailDisabled)
+	}
+	// 2. The slow part of judging, and of a password that comes along.
+	verdict, err := m.Finish(ctx, &Kit{s, c}, in)
+	if err != nil {
+		return nil, err
+	}
+	hash := ""
+	if in.Password != "" && in.Token != "" {
+		hash, err = s.newPassword(ctx, c, in.Password)
+		if err != nil {
+			return nil, err
+		}
+	}
+	// 3. All else in one transaction: what is spent, is spent for a session.
+	var g Grant
+	var refused error // told to the client, but committed: a guess stays counted
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		g, refused = Grant{}, nil
+		refused, err = refusal(s.enter(tx, c, verdict, hash, byLink, &g))
+		return err
+	})
+	if errors.Is(err, store.ErrDuplicate) {
+		return nil, fail(EmailTaken) // somebody else took the address while the link was under way
+	}
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		return nil, refused
+	}
+	if g.AuthCode != "" || g.MorePending {
+		return &g, nil
+	}
+	// 4. Tokens.
+	out, err := s.grant(c.Tenant, g.User, g.Session, g.Session.Generation, g.Session.CreatedAt)
+	if err != nil {
+		return nil, err
+	}
+	out.WeakPassword = g.WeakPassword
+	return out, nil
+}
+
+// refusal parts what a client is told, which must persist, from what failed.
+func refusal(err error) (refused, failed error) {
+	if errors.Is(err, ErrDenied) {
+		return &Error{Code: InvalidCredentials, Err: err}, nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return err, nil
+	}
+	return nil, err
+}
+
+// enter runs the steps of a sign-in that need the transaction. Their order is
+// the security property.
+func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, byLink bool, g *Grant) error {
+	// a. Is the answer right?
+	p, err := verdict(&Desk{s, tx})
+	if err != nil {
+		return err
+	}
+	// b. Whose is it?
+	u, err := tx.User(p.UserID)
+	if errors.Is(err, store.ErrNotFound) {
+		return ErrDenied
+	}
+	if err != nil {
+		return err
+	}
+	g.User, g.WeakPassword = u, p.Weak
+	// c. What does the answer prove?
+	q := p.Answered
+	if q != nil && q.Kind != KindPKCE {
+		g.MorePending, err = s.apply(tx, c, &g.User, q, hash)
+		if err != nil || g.MorePending {
+			return err
+		}
+	}
+	// d. May they come in? A client that brought a PKCE challenge fetches its
+	// tokens with the verifier, and passes the gate again when it does.
+	if q != nil && q.Kind != KindPKCE && byLink && q.PKCE.Challenge != "" {
+		err = s.admit(&g.User, tx.Now)
+		if err != nil {
+			return err
+		}
+		g.AuthCode, err = s.authCode(tx, q, p.AMR)
+		return err
+	}
+	// e. Open the session; the gate is inside.
+	g.Session, err = s.open(tx, c, &g.User, p)
+	return err
+}
+
+// authCode makes the code a client trades, with its verifier, for tokens.
+func (s *Service) authCode(tx *store.Tx, q *Question, amr string) (string, error) {
+	data, err := json.Marshal(Question{PKCE: q.PKCE, AMR: amr})
+	if err != nil {
+		return "", fmt.Errorf("auth: authorization code: %w", err)
+	}
+	code, id := secret.Token(), store.NewChallengeID()
+	return code, tx.SetChallenge(store.Challenge{
+		ID: id, Kind: string(KindPKCE), Subject: id[:], UserID: q.UserID, TokenHash: s.linkHash(KindPKCE, code), CodeHash: []byte{},
+		Data: data, ExpiresAt: tx.Now.Add(pkceTTL),
+	}, 0)
+}

@@ -1,0 +1,56 @@
+package auth
+
+import (
+	"context"
+
+	"gatehouse/internal/store"
+)
+
+// Scope says which sessions a sign-out ends.
+type Scope string
+
+// The scopes.
+const (
+	Global Scope = "global" // all of the user's
+	Local  Scope = "local"  // this one
+	Others Scope = "others" // all but this one
+)
+
+// SignOut ends sessions of a signed-in user, at once.
+//
+// Codes: InvalidInput. Events: SignedOut.
+func (s *Service) SignOut(ctx context.Context, c Caller, v *Viewer, scope Scope) error {
+	return s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		var ended []SessionID
+		var err error
+		switch scope {
+		case Global:
+			ended, err = tx.EndSessions(v.User.ID, SessionID{}, "signed out everywhere")
+		case Others:
+			ended, err = tx.EndSessions(v.User.ID, v.Session.ID, "signed out from another session")
+		case Local:
+			var alive bool
+			alive, err = tx.EndSession(v.Session.ID, "signed out")
+			if alive {
+				ended = []SessionID{v.Session.ID}
+			}
+		default:
+			return Invalid("scope", "Unsupported logout scope "+string(scope))
+		}
+		if err != nil {
+			return err
+		}
+		return s.ended(tx, c, v.User.ID, string(scope), ended)
+	})
+}
+
+// ended emits one event for each session that ended.
+func (s *Service) ended(tx *store.Tx, c Caller, user UserID, reason string, sessions []SessionID) error {
+	for _, id := range sessions {
+		err := s.emit(tx, c, SignedOut, user, id, map[string]any{"reason": reason})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

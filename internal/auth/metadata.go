@@ -1,0 +1,47 @@
+package auth
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// mergeMetadata lays patch over a stored JSON object: top-level keys replace,
+// null deletes.
+//
+// Codes: InvalidInput when the result is larger than a token can carry.
+func mergeMetadata(old []byte, patch map[string]any) ([]byte, error) {
+	if len(patch) == 0 {
+		if len(old) == 0 {
+			return []byte("{}"), nil
+		}
+		return old, nil
+	}
+	all := map[string]any{}
+	if len(old) > 0 {
+		d := json.NewDecoder(bytes.NewReader(old))
+		d.UseNumber() // 2^53+1 must survive being stored
+		err := d.Decode(&all)
+		if err != nil {
+			return nil, fmt.Errorf("auth: stored metadata: %w", err)
+		}
+		if all == nil { // a stored null
+			all = map[string]any{}
+		}
+	}
+	for k, v := range patch {
+		if v == nil {
+			delete(all, k)
+			continue
+		}
+		all[k] = v
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return nil, Invalid("data", "metadata cannot be written as JSON")
+	}
+	if len(b) > maxMetadata {
+		return nil, Invalid("data", "metadata is limited to 32 KiB: it travels in every access token")
+	}
+	return b, nil
+}

@@ -1,0 +1,189 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+)
+
+// A Method is one way of proving who you are. It judges answers and nothing
+// more: users, sessions and tokens are made by the Service once a Method is
+// satisfied, so that no Method can skip a limit, a policy or the audit trail.
+type Method interface {
+	Name() string
+	// Finish does the slow part of judging (hashing) and returns the verdict,
+	// which runs inside the transaction that opens the session: what it
+	// consumes is consumed if, and only if, the sign-in is kept. An unknown
+	// user must cost as much as a known one.
+	Finish(ctx context.Context, k *Kit, in Input) (Verdict, error)
+}
+
+// Verdict decides. ErrDenied, or an *Error, means no, and is committed: a
+// wrong guess stays counted. It may run twice.
+type Verdict func(*Desk) (Proof, error)
+
+// ErrDenied is how a Verdict says no without saying more.
+var ErrDenied = errors.New("auth: denied")
+
+// Input is what the client sent.
+type Input struct {
+	Email    string // canonical
+	Password string
+	Token    string // the long secret of a link, or an authorization code
+	Code     string // the short one, to type
+	Kinds    []Kind // of question the secret may answer
+	Verifier string // PKCE, RFC 7636 §4.1
+}
+
+// Proof is what a Method found out.
+type Proof struct {
+	UserID   UserID
+	AMR      string // how, in the words of the amr claim
+	Provider string // the identity it was proved with, if any
+	Answered *Question
+	Weak     []string // what is wrong with the right password by today's rules
+}
+
+// Kit is all a Method may touch outside the transaction.
+type Kit struct {
+	s *Service
+	c Caller
+}
+
+// Password returns the user with that address and the hash of their password.
+// Neither exists for an unknown address: check the empty hash all the same.
+func (k *Kit) Password(ctx context.Context, email string) (id UserID, hash string, err error) {
+	err = k.s.db.Read(ctx, k.c.Tenant, func(tx *store.Tx) error {
+		u, h, err := tx.PasswordByEmail(email)
+		id, hash = u, string(h)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return UserID{}, "", nil
+	}
+	return id, hash, err
+}
+
+// CheckPassword reports whether password made hash, and whether the hash
+// should be made anew by today's parameters.
+func (k *Kit) CheckPassword(ctx context.Context, hash, password string) (ok, rehash bool, err error) {
+	return k.s.checkPassword(ctx, k.c, hash, password)
+}
+
+// HashPassword hashes by today's parameters.
+func (k *Kit) HashPassword(ctx context.Context, password string) (string, error) {
+	return k.s.hashPassword(ctx, k.c, password)
+}
+
+// WeakPassword returns what is wrong with a password by today's rules.
+func (k *Kit) WeakPassword(password string) []string { return k.s.weak(password) }
+
+// Desk is all a Verdict may touch inside the transaction.
+type Desk struct {
+	s  *Service
+	tx *store.Tx
+}
+
+// PasswordIs reports whether hash still is the user's, and puts next in its
+// place when next is not empty. A password changed while the old one was being
+// checked must not let its bearer in.
+func (d *Desk) PasswordIs(id UserID, hash, next string) (bool, error) {
+	cred := store.Credential{UserID: id, Kind: "password", Lookup: id[:], Data: []byte(hash)}
+	if next != "" {
+		return d.tx.SwapCredential(cred, []byte(next))
+	}
+	now, err := d.tx.PasswordOf(id)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return string(now) == hash, err
+}
+
+// UseLink consumes the question whose long secret this is, if it is of one of
+// the kinds; nil: there is none alive.
+func (d *Desk) UseLink(kinds []Kind, link string) (*Question, error) {
+	for _, k := range kinds {
+		c, err := d.tx.UseToken(d.s.linkHash(k, link))
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return readQuestion(c)
+	}
+	return nil, nil
+}
+
+// UseCode spends a try on the questions of those kinds put to that address and
+// consumes the one whose short secret this is; nil: none.
+func (d *Desk) UseCode(kinds []Kind, email, code string) (*Question, error) {
+	u, err := d.tx.UserByEmail(email)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range kinds {
+		c, err := d.tx.TryCode(string(k), u.ID[:], codeTries)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !secret.Same(c.CodeHash, d.s.codeHash(k, u.ID, c.SentTo, code)) {
+			continue // the try stays counted
+		}
+		used, err := d.tx.UseChallenge(c.ID, c.Kind, c.Subject)
+		if err != nil || !used {
+			return nil, err
+		}
+		return readQuestion(c)
+	}
+	return nil, nil
+}
+
+// UseAuthCode spends a try on an authorization code and consumes it when right
+// says so of its PKCE challenge.
+func (d *Desk) UseAuthCode(code string, right func(PKCE) bool) (*Question, error) {
+	hash := d.s.linkHash(KindPKCE, code)
+	c, alive, err := d.tx.TokenChallenge(hash)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fail(FlowNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !alive && !d.tx.Now.Before(c.ExpiresAt) {
+		return nil, fail(FlowExpired)
+	}
+	c, err = d.tx.TryToken(hash, codeTries)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fail(FlowNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	q, err := readQuestion(c)
+	if err != nil {
+		return nil, err
+	}
+	if !right(q.PKCE) {
+		return nil, fail(VerifierFailed)
+	}
+	used, err := d.tx.UseChallenge(c.ID, c.Kind, c.Subject)
+	if err == nil && !used {
+		err = fail(FlowNotFound)
+	}
+	return q, err
+}
+
+// logf keeps what a client must not be told.
+func (s *Service) warn(c Caller, msg string, args ...any) {
+	s.log.Warn(msg, append(args, slog.String("request_id", c.RequestID))...)
+}

@@ -1,0 +1,154 @@
+package auth
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gatehouse/internal/notify"
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+)
+
+// Kind is what a one-time secret is for. It is part of the keyed hash a secret
+// is kept by, so one made for a purpose opens no other.
+type Kind string
+
+// The kinds of question.
+const (
+	KindConfirmation  Kind = "confirmation"
+	KindInvite        Kind = "invite"
+	KindRecovery      Kind = "recovery"
+	KindMagicLink     Kind = "magic_link"
+	KindChangeCurrent Kind = "email_change_current" // put to the address a user has
+	KindChangeNew     Kind = "email_change_new"     // put to the address they want
+	KindReauth        Kind = "reauthentication"
+	KindPKCE          Kind = "pkce"
+	KindSetup         Kind = "setup"
+)
+
+// mailKinds are the messages that carry a question.
+var mailKinds = map[Kind]notify.Kind{
+	KindConfirmation: notify.Confirmation, KindInvite: notify.Invite, KindRecovery: notify.Recovery,
+	KindMagicLink: notify.MagicLink, KindChangeCurrent: notify.EmailChange, KindChangeNew: notify.EmailChange,
+	KindReauth: notify.Reauthentication,
+}
+
+// Question is what was asked, as its answer sees it.
+type Question struct {
+	Kind       Kind      `json:"-"`
+	UserID     UserID    `json:"-"`
+	SentTo     string    `json:"-"`
+	ExpiresAt  time.Time `json:"-"`
+	RedirectTo string    `json:"redirect_to,omitempty"`
+	PKCE       PKCE      `json:"pkce,omitzero"`
+	AMR        string    `json:"amr,omitempty"` // of an authorization code: how its owner signed in
+}
+
+// PKCE is a code challenge (RFC 7636 §4.2).
+type PKCE struct {
+	Challenge string `json:"challenge"`
+	Method    string `json:"method"` // "s256" or "plain"
+}
+
+// Flow is what the edge knows of a mail flow: where to go afterwards and how
+// its links look. The core builds no addresses.
+type Flow struct {
+	RedirectTo string // checked by the edge
+	PKCE       PKCE
+	Netlify    bool // the client finishes the flow itself, from the link's fragment
+	Links      func(kind Kind, token, redirectTo string) (server, client string)
+}
+
+func readQuestion(c store.Challenge) (*Question, error) {
+	q := Question{Kind: Kind(c.Kind), UserID: c.UserID, SentTo: c.SentTo, ExpiresAt: c.ExpiresAt}
+	err := json.Unmarshal(c.Data, &q)
+	if err != nil {
+		return nil, fmt.Errorf("auth: challenge %s: %w", c.ID, err)
+	}
+	return &q, nil
+}
+
+func (s *Service) linkHash(k Kind, token string) []byte {
+	h := s.root.MAC("link", []byte(k), []byte(token))
+	return h[:]
+}
+
+func (s *Service) codeHash(k Kind, user UserID, sentTo, code string) []byte {
+	h := s.root.MAC("code", []byte(k), user[:], []byte(sentTo), []byte(code))
+	return h[:]
+}
+
+// secrets are the two answers to one question: a long one for a link and a
+// short one to type.
+type secrets struct{ link, code string }
+
+// ask stores a question to u in place of the last of its kind.
+func (s *Service) ask(tx *store.Tx, u *User, k Kind, to string, f Flow) (secrets, error) {
+	sec := secrets{secret.Token(), secret.Code(s.policy.CodeDigits)}
+	if f.PKCE.Challenge != "" {
+		sec.link = "pkce_" + sec.link // some server-side clients look for it
+	}
+	data, err := json.Marshal(Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE})
+	if err != nil {
+		return sec, fmt.Errorf("auth: question: %w", err)
+	}
+	ttl := s.policy.LinkTTL
+	if k == KindInvite {
+		ttl = max(ttl, s.policy.InviteTTL)
+	}
+	return sec, tx.SetChallenge(store.Challenge{
+		ID: store.NewChallengeID(), Kind: string(k), Subject: u.ID[:], UserID: u.ID,
+		TokenHash: s.linkHash(k, sec.link), CodeHash: s.codeHash(k, u.ID, to, sec.code), SentTo: to, Data: data,
+		CodeExpiresAt: tx.Now.Add(s.policy.CodeTTL), ExpiresAt: tx.Now.Add(ttl),
+	}, codeBudget)
+}
+
+// askByMail asks and queues the mail that carries both secrets.
+func (s *Service) askByMail(tx *store.Tx, u *User, k Kind, to string, f Flow) error {
+	sec, err := s.ask(tx, u, k, to, f)
+	if err != nil {
+		return err
+	}
+	vars := notify.Vars{
+		Email: u.Email, NewEmail: u.NewEmail, SendingTo: to, Token: sec.code, TokenHash: sec.link, RedirectTo: f.RedirectTo,
+	}
+	if k == KindReauth {
+		vars.TokenHash = "" // it is typed, never clicked
+	} else if f.Links != nil {
+		vars.SupabaseURL, vars.NetlifyURL = f.Links(k, sec.link, f.RedirectTo)
+		vars.ConfirmationURL = vars.SupabaseURL
+		if f.Netlify {
+			vars.ConfirmationURL = vars.NetlifyURL
+		}
+	}
+	ttl := s.policy.LinkTTL
+	if k == KindReauth {
+		ttl = s.policy.CodeTTL
+	}
+	return s.mail(tx, u, notify.Mail{Kind: mailKinds[k], To: to, Netlify: f.Netlify, Vars: vars}, ttl)
+}
+
+// mail queues a message. Its body holds live secrets, so it is sealed.
+func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) error {
+	id := store.NewDeliveryID()
+	m.ID = id.String()
+	m.Vars.SiteURL = s.policy.SiteURL
+	_ = json.Unmarshal(u.UserMetadata, &m.Vars.Data) // a template without it is better than no mail
+	body, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("auth: mail: %w", err)
+	}
+	return tx.AddDelivery(store.Delivery{
+		ID: id, Kind: store.DeliverMail, Body: s.root.Seal(store.DeliverySeal, id[:], body), ExpiresAt: tx.Now.Add(ttl),
+	})
+}
+
+// tooSoon refuses a second mail of a kind within MailEvery of the last.
+func (s *Service) tooSoon(last, now time.Time) error {
+	wait := s.policy.MailEvery - now.Sub(last)
+	if last.IsZero() || wait <= 0 {
+		return nil
+	}
+	return &Error{Code: TooSoon, RetryAfter: wait}
+}
