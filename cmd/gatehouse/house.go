@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/login"
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+	"gatehouse/internal/token"
+)
+
+// house is what serving and the offline verbs share: the database and the
+// rules over it.
+type house struct {
+	cfg  *config.Config
+	db   *store.DB
+	root *secret.Root
+	auth *auth.Service
+	log  *slog.Logger
+}
+
+// load reads the configuration; every fault is reported at once.
+func load(e env) (*config.Config, error) {
+	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
+	for _, w := range report.Warnings {
+		fmt.Fprintln(e.err, "warning:", w)
+	}
+	err := report.Err()
+	if err != nil {
+		return nil, fmt.Errorf("the configuration has faults:\n%w", err)
+	}
+	return cfg, nil
+}
+
+// openDB opens the database, and its folder if need be. Relative paths are
+// the working folder's.
+func openDB(ctx context.Context, e env, cfg *config.Config) (*store.DB, error) {
+	err := os.MkdirAll(under(e, cfg.Server.Data), 0o700)
+	if err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	return store.Open(ctx, store.Options{
+		URL: "sqlite:" + under(e, cfg.SQLiteFile()), Synchronous: cfg.Database.Synchronous, Now: time.Now,
+	})
+}
+
+// under resolves a path of the configuration.
+func under(e env, path string) string {
+	if filepath.IsAbs(path) || e.dir == "." {
+		return path
+	}
+	return filepath.Join(e.dir, path)
+}
+
+// openHouse is for the offline verbs: it migrates like serve does, so that
+// the first user can be added before the first start.
+func openHouse(ctx context.Context, e env) (*house, error) {
+	cfg, err := load(e)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openDB(ctx, e, cfg)
+	if err != nil {
+		return nil, err
+	}
+	h, err := build(ctx, e, cfg, db, nil, slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return h, nil
+}
+
+// build makes the core over an open database.
+func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake func(), log *slog.Logger) (*house, error) {
+	err := upToDate(ctx, cfg, db)
+	if err != nil {
+		return nil, err
+	}
+	root, err := rootKey(cfg.Server, under(e, cfg.Server.Data))
+	if err != nil {
+		return nil, err
+	}
+	p := cfg.Password
+	hasher, err := secret.NewHasher(
+		secret.Params{MemoryKiB: uint32(p.HashMemory), Time: uint32(p.HashTime), Threads: 1},
+		secret.NewPool(p.HashSlots, p.HashWait, time.Now))
+	if err != nil {
+		return nil, err
+	}
+	keys, err := configuredKeys(cfg.JWT)
+	if err != nil {
+		return nil, err
+	}
+	svc := auth.New(auth.Options{
+		DB: db, Root: root, Hasher: hasher, Policy: policy(cfg), Methods: login.All(), Keys: keys, Wake: wake, Log: log,
+	})
+	err = svc.LoadKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &house{cfg: cfg, db: db, root: root, auth: svc, log: log}, nil
+}
+
+// upToDate migrates, or refuses a database that needs it.
+func upToDate(ctx context.Context, cfg *config.Config, db *store.DB) error {
+	if cfg.Database.AutoMigrate {
+		_, err := db.Migrate(ctx)
+		return err
+	}
+	all, err := db.Migrations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range all {
+		if !m.Applied {
+			return fmt.Errorf("the database needs migration %s: run gatehouse migrate, or set GATEHOUSE_AUTO_MIGRATE=true", m.Name)
+		}
+	}
+	return nil
+}
+
+// rootKey is the key everything sealed and every keyed hash hangs on: from the
+// configuration, or from a file made at the first start.
+func rootKey(cfg config.Server, data string) (*secret.Root, error) {
+	key := cfg.SealingKey()
+	if key != nil {
+		return secret.NewRoot(key)
+	}
+	path := filepath.Join(data, "master.key")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		text, err = newRootKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	key, err = base64.StdEncoding.DecodeString(string(trimSpace(text)))
+	if err != nil {
+		return nil, fmt.Errorf("master key: %s is not base64 of 32 bytes; put the file back from your backup", path)
+	}
+	return secret.NewRoot(key)
+}
+
+// newRootKey writes a key that either is whole and on disk or does not exist:
+// a half-written one would lock everybody out at the next start.
+func newRootKey(path string) ([]byte, error) {
+	text := []byte(base64.StdEncoding.EncodeToString(secret.GenerateRoot()) + "\n")
+	tmp := fmt.Sprintf("%s.%s", path, rand.Text()[:8])
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp)
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return nil, err
+	}
+	err = os.Link(tmp, path) // unlike a rename, it never replaces a key another process just made
+	if errors.Is(err, fs.ErrExist) {
+		return os.ReadFile(path)
+	}
+	return text, err
+}
+
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r' || b[len(b)-1] == ' ') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// configuredKeys are the signing keys an operator brings along.
+func configuredKeys(cfg config.JWT) ([]token.Key, error) {
+	var keys []token.Key
+	if cfg.Keys.Reveal() != "" {
+		var err error
+		keys, err = token.ParseJWKs([]byte(cfg.Keys.Reveal()), cfg.ValidMethods)
+		if err != nil {
+			return nil, err
+		}
+	}
+	valid := len(cfg.ValidMethods) == 0 && len(keys) == 0
+	for _, m := range cfg.ValidMethods {
+		valid = valid || m == "HS256"
+	}
+	if cfg.Secret.Reveal() != "" && valid {
+		keys = append(keys, token.Secret(cfg.KeyID, []byte(cfg.Secret.Reveal()), len(keys) == 0))
+	}
+	return keys, nil
+}
+
+// policy is the operator's part of the rules.
+func policy(cfg *config.Config) auth.Policy {
+	idle := cfg.Session.Inactivity
+	life := cfg.JWT.RefreshLife.Duration()
+	if life > 0 && (idle == 0 || life < idle) {
+		idle = life // Netlify's name for how long an unused refresh token lives
+	}
+	return auth.Policy{
+		SignupDisabled: cfg.Site.DisableSignup, EmailDisabled: !cfg.External.Email, MagicLinkDisabled: !cfg.External.MagicLink,
+		Autoconfirm: cfg.Mailer.Autoconfirm, SecureEmailChange: cfg.Mailer.SecureEmailChange,
+		Audience: cfg.JWT.Audience, DefaultRole: cfg.JWT.DefaultGroup, AdminRole: cfg.JWT.AdminGroup, AdminRoles: cfg.JWT.AdminRoles,
+		OperatorToken: cfg.Server.OperatorToken.Reveal(), Issuer: cfg.JWT.Issuer, AccessTTL: cfg.JWT.Life.Duration(),
+		SessionTimebox: cfg.Session.Timebox, SessionInactivity: idle, ReuseGrace: cfg.Session.ReuseGrace.Duration(),
+		CodeDigits: cfg.Mailer.OTPLength, CodeTTL: cfg.Mailer.CodeLife(), LinkTTL: cfg.Mailer.LinkLife(), InviteTTL: 7 * 24 * time.Hour,
+		MailEvery: cfg.SMTP.MaxFrequency, MinPassword: cfg.Password.MinLength, RequiredCharacters: cfg.Password.Required,
+		ReauthenticatePW: cfg.Session.Reauthentication, CurrentPW: cfg.Session.CurrentPassword,
+		KeyOverlap: cfg.JWT.RotationOverlap, SiteURL: cfg.Site.URL,
+	}
+}
+
+// logger writes to the file or the stream the configuration names.
+func logger(e env, cfg config.Log) (*slog.Logger, io.Closer, error) {
+	var out io.Writer = e.err
+	var closer io.Closer = io.NopCloser(nil)
+	if cfg.File != "" {
+		f, err := os.OpenFile(under(e, cfg.File), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, nil, fmt.Errorf("log file: %w", err)
+		}
+		out, closer = f, f
+	}
+	opts := &slog.HandlerOptions{Level: cfg.Level}
+	f, isFile := out.(*os.File)
+	text := cfg.Format == "text" || cfg.Format == "auto" && isFile && terminal(f)
+	if text {
+		return slog.New(slog.NewTextHandler(out, opts)), closer, nil
+	}
+	return slog.New(slog.NewJSONHandler(out, opts)), closer, nil
+}
+
+func terminal(f *os.File) bool {
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}

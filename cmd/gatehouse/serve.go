@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/config"
+	"gatehouse/internal/dialect/gotrue"
+	"gatehouse/internal/fetch"
+	"gatehouse/internal/limit"
+	"gatehouse/internal/notify"
+	"gatehouse/internal/outbox"
+	"gatehouse/internal/pages"
+	"gatehouse/internal/web"
+)
+
+type serveCmd struct{}
+
+// Run is where the house is put together; read it first.
+func (serveCmd) Run(ctx context.Context, e env) error {
+	// 1. What the operator wants.
+	cfg, err := load(e)
+	if err != nil {
+		return err
+	}
+	log, logFile, err := logger(e, cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+
+	// 2. The address, first: links are built from it.
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Server.Addr())
+	if err != nil {
+		return fmt.Errorf("%w; is another server running? GATEHOUSE_PORT sets the port, 0 any free one", err)
+	}
+	defer ln.Close()
+	cfg.Listening(ln.Addr().String())
+
+	// 3. What is remembered, and the rules.
+	db, err := openDB(ctx, e, cfg)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	var mails *outbox.Worker
+	h, err := build(ctx, e, cfg, db, func() { mails.Wake() }, log)
+	if err != nil {
+		return err
+	}
+
+	// 4. Who delivers.
+	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
+	defer out.Close()
+	sender, inbox, err := sender(cfg)
+	if err != nil {
+		return err
+	}
+	mails = outbox.New(outbox.Options{
+		DB: db, Root: h.root, Templates: templates(cfg, out, log), Sender: sender, Log: log,
+	})
+
+	// 5. Who speaks.
+	handler, err := edges(h, inbox)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+
+	// 6. Open the doors.
+	err = banner(ctx, e, h, inbox != nil)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, srv, ln, log, mails.Run, h.keepKeys, h.sweep)
+}
+
+// serve runs srv and the jobs until ctx ends or one of them fails, then lets
+// what is under way finish: first the requests, then the jobs.
+func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Logger, jobs ...func(context.Context) error) error {
+	jobCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopJobs()
+	ended := make(chan error, len(jobs))
+	for _, job := range jobs {
+		go func() { ended <- job(jobCtx) }()
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	var err error
+	running := len(jobs)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-served:
+	case err = <-ended:
+		running--
+		if err == nil {
+			err = errors.New("a background job ended")
+		}
+	}
+	down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	shut := srv.Shutdown(down)
+	if shut != nil {
+		shut = errors.Join(shut, srv.Close())
+	}
+	stopJobs()
+	for range running {
+		<-ended
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, shut)
+}
+
+// sender is how mail leaves: by SMTP, into the development inbox, or not at
+// all.
+func sender(cfg *config.Config) (notify.Sender, *notify.Inbox, error) {
+	s := cfg.SMTP
+	switch {
+	case s.Host != "":
+		smtp, err := notify.NewSMTP(notify.SMTPOptions{
+			Host: s.Host, Port: s.Port, User: s.User, Pass: s.Password.Reveal(), From: s.From, FromName: s.SenderName, TLS: s.TLS, Timeout: s.Timeout,
+		})
+		return smtp, nil, err
+	case cfg.DevInbox():
+		in := notify.NewInbox(time.Now)
+		return in, in, nil
+	}
+	return nowhere{}, nil, nil
+}
+
+// nowhere is GATEHOUSE_MAIL=none.
+type nowhere struct{}
+
+func (nowhere) Send(context.Context, notify.Mail, notify.Rendered) error { return nil }
+
+func templates(cfg *config.Config, out *fetch.Client, log *slog.Logger) *notify.Templates {
+	return notify.NewTemplates(notify.Options{
+		Subjects: kinds(cfg.Mailer.Subjects), Bodies: kinds(cfg.Mailer.Templates), SiteURL: cfg.Site.URL,
+		MaxAge: cfg.Mailer.TemplateMaxAge, MaxSize: cfg.Mailer.TemplateMaxSize, Now: time.Now, Log: log,
+		Fetch: func(ctx context.Context, url string) ([]byte, error) {
+			b, _, err := out.Get(ctx, url)
+			return b, err
+		},
+	})
+}
+
+func kinds(m config.Mails) map[notify.Kind]string {
+	return map[notify.Kind]string{
+		notify.Invite: m.Invite, notify.Confirmation: m.Confirmation, notify.Recovery: m.Recovery,
+		notify.MagicLink: m.MagicLink, notify.EmailChange: m.EmailChange, notify.Reauthentication: m.Reauthentication,
+	}
+}
+
+// edges mounts everything that speaks HTTP.
+func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
+	cfg := h.cfg
+	redirects, err := web.NewRedirects(cfg.Site.URL, cfg.Site.Redirects)
+	if err != nil {
+		return nil, err
+	}
+	per5 := func(n float64) limit.Rate { return limit.Rate{Events: n, Per: 5 * time.Minute, Burst: 30} }
+	limits := &web.Limits{
+		Limiter: limit.New(time.Now), Off: cfg.RateLimit.Limits == "off",
+		Rates: map[string]limit.Rate{
+			"otp": per5(cfg.RateLimit.OTP), "token": per5(cfg.RateLimit.TokenRefresh), "verify": per5(cfg.RateLimit.Verify),
+		},
+	}
+	o := gotrue.Options{
+		Auth: h.auth, Redirects: redirects, Limits: limits, ExternalURL: cfg.Server.ExternalURL, SiteURL: cfg.Site.URL,
+		LinkHosts: cfg.Mailer.ExternalHosts, Manners: gotrue.Manners(cfg.Server.Dialect), LinkStyle: gotrue.Manners(cfg.Mailer.LinkStyle),
+		LinkPaths: map[auth.Kind]string{
+			auth.KindInvite: cfg.Mailer.URLPaths.Invite, auth.KindConfirmation: cfg.Mailer.URLPaths.Confirmation,
+			auth.KindRecovery: cfg.Mailer.URLPaths.Recovery, auth.KindMagicLink: cfg.Mailer.URLPaths.Recovery,
+			auth.KindChangeCurrent: cfg.Mailer.URLPaths.EmailChange, auth.KindChangeNew: cfg.Mailer.URLPaths.EmailChange,
+		},
+		DirectLinks: cfg.Mailer.LinkMode == "direct", CookieName: cfg.Cookie.Key, CookieLife: cfg.Cookie.Life.Duration(), Version: version,
+	}
+	api, err := gotrue.New(o)
+	if err != nil {
+		return nil, err
+	}
+	if o.Manners == gotrue.Auto {
+		o.Manners = gotrue.Netlify // only its clients look for this path
+	}
+	netlify, err := gotrue.New(o)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	mux.Handle("/auth/v1/", http.StripPrefix("/auth/v1", api))
+	mux.Handle("/.netlify/identity/", http.StripPrefix("/.netlify/identity", netlify))
+	po := pages.Options{Auth: h.auth, Limits: limits, SiteURL: cfg.Site.URL, ExternalURL: cfg.Server.ExternalURL, Version: version}
+	if inbox != nil {
+		po.Inbox = inbox
+	}
+	pages.Mount(mux, po)
+	trusted := append([]string{web.Origin(cfg.Site.URL)}, cfg.Server.CORSOrigins...)
+	return &web.Server{
+		Next: &web.CORS{Next: mux, Trusted: trusted, Headers: cfg.Server.CORSHeaders},
+		Log:  h.log, Now: time.Now, RequestIDHeader: cfg.Server.RequestIDHeader, AddressHeader: cfg.RateLimit.Header,
+		Timeout: cfg.Server.MaxRequestDuration,
+	}, nil
+}
+
+// banner prints what a newcomer needs next.
+func banner(ctx context.Context, e env, h *house, inbox bool) error {
+	url := h.cfg.Server.ExternalURL
+	link, offered, err := h.auth.OfferSetup(ctx)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf(`Gatehouse %s is listening on %s
+
+  First sign-up  curl -s %s/signup -H 'Content-Type: application/json' -d '{"email":"you@example.com","password":"correct horse battery"}'
+`, version, url, url)
+	if inbox {
+		text += fmt.Sprintf("  Its mail       %s/dev/inbox\n", url)
+	}
+	if offered {
+		text += fmt.Sprintf("  First admin    %s/setup?token=%s  (works once, for 30 minutes)\n", url, link)
+	}
+	_, err = fmt.Fprintln(e.out, text)
+	return err
+}

@@ -1,0 +1,195 @@
+package gotrue
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/web"
+)
+
+// answer is what the families say for one of our codes. Clients match on the
+// texts.
+type answer struct {
+	status    int
+	code, msg string
+	netlify   int    // Netlify's status where it differs
+	text      string // Netlify's text where it differs
+}
+
+var answers = map[auth.Code]answer{
+	auth.InvalidInput:         {400, "validation_failed", "Invalid request", 422, ""},
+	auth.MalformedBody:        {400, "bad_json", "Could not parse request body as JSON", 0, ""},
+	auth.BodyTooLarge:         {413, "request_entity_too_large", "Request body is larger than 1 MiB", 0, ""},
+	auth.NotFound:             {404, "validation_failed", "user_id must be an UUID", 0, ""},
+	auth.EmailInvalid:         {400, "validation_failed", "Unable to validate email address: invalid format", 422, ""},
+	auth.PasswordMissing:      {400, "validation_failed", "Signup requires a valid password", 422, ""},
+	auth.PasswordTooLong:      {400, "validation_failed", "Password cannot be longer than 1024 bytes", 422, ""},
+	auth.WeakPassword:         {422, "weak_password", "Password does not meet the requirements", 0, ""},
+	auth.SamePassword:         {422, "same_password", "New password should be different from the old password.", 0, ""},
+	auth.SignupDisabled:       {422, "signup_disabled", "Signups not allowed for this instance", 403, ""},
+	auth.EmailDisabled:        {422, "email_provider_disabled", "Email logins are disabled", 400, ""},
+	auth.MagicLinkDisabled:    {422, "email_provider_disabled", "Login with magic link is disabled", 0, ""},
+	auth.MethodDisabled:       {400, "invalid_credentials", "unsupported_grant_type", 0, ""},
+	auth.NoSuchUserForCode:    {422, "otp_disabled", "Signups not allowed for otp", 0, ""},
+	auth.InvalidCredentials:   {400, "invalid_credentials", "Invalid login credentials", 0, "No user found with that email, or password invalid."},
+	auth.EmailNotConfirmed:    {400, "email_not_confirmed", "Email not confirmed", 0, ""},
+	auth.UserBanned:           {403, "user_banned", "User is banned", 401, ""},
+	auth.UserGone:             {403, "user_not_found", "User from sub claim in JWT does not exist", 404, "User not found"},
+	auth.UserNotFound:         {404, "user_not_found", "User not found", 0, ""},
+	auth.AlreadyRegistered:    {422, "user_already_exists", "User already registered", 400, "A user with this email address has already been registered"},
+	auth.EmailTaken:           {422, "email_exists", "A user with this email address has already been registered", 0, ""},
+	auth.IDTaken:              {422, "user_already_exists", "A user with this id already exists", 0, ""},
+	auth.CodeFailed:           {403, "otp_expired", "Token has expired or is invalid", 404, "User not found"},
+	auth.LinkFailed:           {403, "otp_expired", "Email link is invalid or has expired", 404, "User not found"},
+	auth.InvitePasswordNeeded: {422, "validation_failed", "Invited users must specify a password", 0, ""},
+	auth.ChangeTokenFailed:    {401, "otp_expired", "Email Change Token didn't match token on file", 0, ""},
+	auth.FlowNotFound:         {404, "flow_state_not_found", "invalid flow state, no valid flow state found", 0, ""},
+	auth.FlowExpired:          {422, "flow_state_expired", "invalid flow state, flow state has expired", 0, ""},
+	auth.VerifierFailed:       {400, "bad_code_verifier", "code challenge does not match previously saved code verifier", 0, ""},
+	auth.TokenMissing:         {401, "no_authorization", "This endpoint requires a valid Bearer token", 0, ""},
+	auth.TokenInvalid:         {403, "bad_jwt", "invalid JWT: unable to parse or verify signature", 401, "Invalid token"},
+	auth.SessionGone:          {403, "session_not_found", "Session from session_id claim in JWT does not exist", 401, ""},
+	auth.SessionExpired:       {403, "session_expired", "Session has expired", 401, ""},
+	auth.AudienceMismatch:     {400, "validation_failed", "Token audience doesn't match request audience", 0, ""},
+	auth.RefreshMalformed:     {400, "validation_failed", "Refresh token is not valid", 0, "Invalid Refresh Token"},
+	auth.RefreshNotFound:      {400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found", 0, "Invalid Refresh Token"},
+	auth.RefreshReused:        {400, "refresh_token_already_used", "Invalid Refresh Token: Already Used", 0, "Invalid Refresh Token"},
+	auth.ReauthNeeded:         {400, "reauthentication_needed", "Password update requires reauthentication", 0, ""},
+	auth.ReauthFailed:         {422, "reauthentication_not_valid", "Nonce has expired or is invalid", 0, ""},
+	auth.CurrentNeeded:        {400, "current_password_required", "Current password required when setting new password.", 0, ""},
+	auth.CurrentWrong:         {400, "current_password_invalid", "Current password is incorrect.", 0, ""},
+	auth.NotAdmin:             {403, "not_admin", "User not allowed", 401, ""},
+	auth.NotYours:             {403, "not_admin", "Updating app_metadata requires admin privileges", 401, ""},
+	auth.TooSoon:              {429, "over_email_send_rate_limit", "For security purposes, you can only request this after %d seconds.", 0, ""},
+	auth.TooMany:              {429, "over_request_rate_limit", "Request rate limit reached", 0, "Rate limit exceeded"},
+	auth.Busy:                 {429, "over_request_rate_limit", "Too many sign-ins at once, please try again shortly", 0, ""},
+	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
+	auth.TimedOut:             {504, "request_timeout", "Processing this request timed out, please retry after a moment.", 0, ""},
+	auth.Internal:             {500, "unexpected_failure", "Unexpected failure, please check server logs for more information", 0, ""},
+}
+
+// apiVersion is the version of error bodies that newer clients of Supabase
+// ask for.
+const apiVersion = "2024-01-01"
+
+// fail writes err in the form the request expects.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		e = &auth.Error{Code: auth.Internal}
+		if r.Context().Err() != nil {
+			e.Code = auth.TimedOut
+		}
+	}
+	an := answers[e.Code]
+	nf := a.manners(r) == Netlify
+	if nf {
+		an = an.asNetlify()
+	} else if e.Code == auth.UserBanned && r.URL.Path == "/token" || e.Code == auth.SessionExpired && r.URL.Path == "/token" {
+		an.status = http.StatusBadRequest
+	}
+	msg := words(an, e)
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds(e.RetryAfter)))
+	}
+	if nf && (e.Code == auth.TokenInvalid || e.Code == auth.SessionGone || e.Code == auth.RefreshReused) {
+		a.clearCookie(w)
+	}
+	if r.URL.Path == "/token" && web.IsForm(r) && an.status != http.StatusTooManyRequests {
+		_ = web.JSON(w, oauthStatus(an.status), map[string]string{"error": oauthCode(e.Code), "error_description": msg})
+		return
+	}
+	_ = web.JSON(w, an.status, a.body(w, r, an, e, msg))
+}
+
+// asNetlify is the answer in the other family's words.
+func (an answer) asNetlify() answer {
+	if an.netlify != 0 {
+		an.status = an.netlify
+	}
+	if an.text != "" {
+		an.msg = an.text
+	}
+	return an
+}
+
+// body is one of the two JSON forms of an error.
+func (a *api) body(w http.ResponseWriter, r *http.Request, an answer, e *auth.Error, msg string) map[string]any {
+	var b map[string]any
+	if r.Header.Get("X-Supabase-Api-Version") >= apiVersion && isDate(r.Header.Get("X-Supabase-Api-Version")) {
+		w.Header().Set("X-Supabase-Api-Version", apiVersion)
+		b = map[string]any{"code": an.code, "message": msg}
+	} else {
+		b = map[string]any{"code": an.status, "error_code": an.code, "msg": msg}
+	}
+	w.Header().Set("X-Sb-Error-Code", an.code)
+	if an.status >= 500 {
+		b["error_id"] = web.LineOf(r).RequestID
+	}
+	if e.Code == auth.WeakPassword {
+		b["weak_password"] = weakPassword{Reasons: reasons(e)}
+	}
+	return b
+}
+
+// words is the text of an error, with what is known of this one.
+func words(an answer, e *auth.Error) string {
+	problem, _ := e.Params["problem"].(string)
+	switch e.Code {
+	case auth.InvalidInput:
+		if problem != "" {
+			return problem
+		}
+	case auth.MalformedBody:
+		return an.msg + ": " + problem
+	case auth.WeakPassword:
+		for _, reason := range reasons(e) {
+			if reason == "length" {
+				return fmt.Sprintf("Password should be at least %v characters.", e.Params["min"])
+			}
+		}
+		return "Password should contain at least one character of each of the required sets."
+	case auth.TooSoon:
+		return fmt.Sprintf(an.msg, seconds(e.RetryAfter))
+	}
+	return an.msg
+}
+
+func reasons(e *auth.Error) []string {
+	list, _ := e.Params["reasons"].([]string)
+	return list
+}
+
+func seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }
+
+func isDate(s string) bool {
+	_, err := time.Parse(time.DateOnly, s)
+	return err == nil
+}
+
+// oauthCode is the code of RFC 6749 §5.2 for a failure of a form-encoded
+// /token.
+func oauthCode(c auth.Code) string {
+	switch c {
+	case auth.MethodDisabled:
+		return "unsupported_grant_type"
+	case auth.InvalidInput, auth.MalformedBody, auth.BodyTooLarge:
+		return "invalid_request"
+	case auth.Internal, auth.TimedOut:
+		return "server_error"
+	}
+	return "invalid_grant"
+}
+
+// oauthStatus keeps to Netlify's 400, but for failures of ours.
+func oauthStatus(status int) int {
+	if status >= 500 {
+		return status
+	}
+	return http.StatusBadRequest
+}

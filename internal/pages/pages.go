@@ -1,0 +1,203 @@
+// Package pages are the hosted pages: the welcome, the making of the first
+// administrator, and the development inbox. Begin with New.
+//
+// They work without scripts. They decide nothing about users.
+package pages
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/notify"
+	"gatehouse/internal/web"
+)
+
+//go:embed *.html
+var files embed.FS
+
+// Options are what the pages are made of.
+type Options struct {
+	Auth        *auth.Service
+	Limits      *web.Limits
+	Inbox       Inbox // nil: no development inbox
+	SiteURL     string
+	ExternalURL string
+	Version     string
+}
+
+// Inbox holds the mails that were not sent.
+type Inbox interface {
+	Messages() []notify.Received // newest first
+}
+
+type pages struct {
+	Options
+	welcome, setup, done, inbox, problem web.Page
+	csrf                                 *http.CrossOriginProtection
+}
+
+// Mount adds the pages to mux.
+func Mount(mux *http.ServeMux, o Options) {
+	p := &pages{
+		Options: o, csrf: http.NewCrossOriginProtection(),
+		welcome: page("welcome.html"), setup: page("setup.html"), done: page("done.html"), inbox: page("inbox.html"), problem: page("problem.html"),
+	}
+	handle := func(pattern string, f web.Func) { mux.Handle(pattern, web.Handle(f, p.fail)) }
+	handle("GET /{$}", p.showWelcome)
+	handle("GET /setup", p.showSetup)
+	handle("POST /setup", p.doSetup)
+	if o.Inbox != nil {
+		handle("GET /dev/inbox", p.showInbox)
+		handle("GET /dev/inbox.json", p.inboxJSON)
+	}
+}
+
+func page(name string) web.Page {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is part of the binary
+	}
+	return web.NewPage(string(b))
+}
+
+// showWelcome handles "GET /", where people land when no site is configured.
+func (p *pages) showWelcome(w http.ResponseWriter, _ *http.Request) error {
+	return p.welcome.Write(w, http.StatusOK, "Gatehouse", map[string]any{
+		"Site": p.SiteURL, "IsSite": p.SiteURL == p.ExternalURL, "External": p.ExternalURL, "Inbox": p.Inbox != nil, "Version": p.Version,
+	})
+}
+
+// showSetup handles "GET /setup", the link that is printed at the first start.
+func (p *pages) showSetup(w http.ResponseWriter, r *http.Request) error {
+	token := r.URL.Query().Get("token")
+	_, err := p.Auth.Link(r.Context(), web.Caller(r), []auth.Kind{auth.KindSetup}, token)
+	if auth.CodeOf(err) == auth.LinkFailed {
+		return &auth.Error{Code: auth.SetupClosed}
+	}
+	if err != nil {
+		return err
+	}
+	return p.setup.Write(w, http.StatusOK, "Make the first administrator", map[string]string{"Token": token})
+}
+
+// doSetup handles the form of that page.
+func (p *pages) doSetup(w http.ResponseWriter, r *http.Request) error {
+	err := p.csrf.Check(r)
+	if err != nil {
+		return auth.Invalid("origin", "This form was sent from another site.")
+	}
+	err = p.Limits.Take(r, "verify")
+	if err != nil {
+		return err
+	}
+	err = web.Form(w, r)
+	if err != nil {
+		return err
+	}
+	token, email := r.PostForm.Get("token"), r.PostForm.Get("email")
+	u, err := p.Auth.Setup(r.Context(), web.Caller(r), token, email, r.PostForm.Get("password"))
+	code := auth.CodeOf(err)
+	if err != nil && code != auth.SetupClosed && code != auth.Internal && code != auth.Busy { // what a person can mend
+		web.LineOf(r).Code = string(code)
+		return p.setup.Write(w, http.StatusUnprocessableEntity, "Make the first administrator", map[string]string{
+			"Token": token, "Email": email, "Problem": problems(err),
+		})
+	}
+	if err != nil {
+		return err
+	}
+	web.LineOf(r).User = u.ID.String()
+	return p.done.Write(w, http.StatusOK, "You are the administrator", map[string]string{"Email": u.Email, "External": p.ExternalURL})
+}
+
+// problems is an error in words for the person at the page.
+func problems(err error) string {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		return "Something went wrong on our side. The log has the details."
+	}
+	switch e.Code {
+	case auth.EmailInvalid:
+		return "That is not an e-mail address we can use."
+	case auth.PasswordMissing:
+		return "Please choose a password."
+	case auth.WeakPassword:
+		return fmt.Sprintf("The password needs at least %v characters, and one of every required set.", e.Params["min"])
+	case auth.PasswordTooLong:
+		return "The password is longer than 1,024 bytes."
+	case auth.EmailTaken:
+		return "A user with that address exists already."
+	case auth.SetupClosed:
+		return "This link does not work any more: it is used up, older than 30 minutes, or there is an administrator. Restart the server for a new one, or run: gatehouse user promote ADDRESS"
+	case auth.Busy, auth.TooMany:
+		return "Too many requests at once. Please try again in a moment."
+	case auth.InvalidInput:
+		problem, ok := e.Params["problem"].(string)
+		if ok {
+			return problem
+		}
+	}
+	return "That did not work (" + string(e.Code) + ")."
+}
+
+// fail writes an error as a page.
+func (p *pages) fail(w http.ResponseWriter, _ *http.Request, err error) {
+	status := http.StatusBadRequest
+	switch auth.CodeOf(err) {
+	case auth.SetupClosed, auth.NotAdmin:
+		status = http.StatusForbidden
+	case auth.NotFound:
+		status = http.StatusNotFound
+	case auth.Busy, auth.TooMany:
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", "1")
+	case auth.Internal:
+		status = http.StatusInternalServerError
+	}
+	_ = p.problem.Write(w, status, "That did not work", map[string]string{"Problem": problems(err)})
+}
+
+// local lets only a person at this machine see the inbox: it holds everybody's
+// links. A page elsewhere that points its name at 127.0.0.1 comes with that
+// name as Host; a proxy leaves its traces.
+func local(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = strings.Trim(r.Host, "[]")
+	}
+	named := host == "localhost" || host == "127.0.0.1" || host == "::1"
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	return named && web.PeerIsLoopback(r)
+}
+
+// showInbox handles "GET /dev/inbox".
+func (p *pages) showInbox(w http.ResponseWriter, r *http.Request) error {
+	if !local(r) {
+		return &auth.Error{Code: auth.NotFound}
+	}
+	return p.inbox.Write(w, http.StatusOK, "Development inbox", p.Inbox.Messages())
+}
+
+// inboxJSON handles "GET /dev/inbox.json", for tests: ?to= picks an address.
+func (p *pages) inboxJSON(w http.ResponseWriter, r *http.Request) error {
+	if !local(r) {
+		return &auth.Error{Code: auth.NotFound}
+	}
+	out := []notify.Received{}
+	to := r.URL.Query().Get("to")
+	for _, m := range p.Inbox.Messages() {
+		if to == "" || m.To == to {
+			out = append(out, m)
+		}
+	}
+	return web.JSON(w, http.StatusOK, out)
+}

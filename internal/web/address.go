@@ -1,0 +1,77 @@
+package web
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// maxClientKey is the length of the longest client key taken from a header, in
+// bytes.
+const maxClientKey = 128
+
+// ClientAddress names the client for rate limits and the record of events: an
+// IPv4 address, or the /64 network of an IPv6 address, because whoever rents
+// one address there gets the whole network and could change addresses at will.
+//
+// header is the name of the header in which the proxy in front says who the
+// client is (GOTRUE_RATE_LIMIT_HEADER), or empty. It must be one that the proxy
+// overwrites: what a client can write itself is a new name for every request.
+// Of its first comma-separated part an address is taken as such, with or
+// without a port; anything else is some key of the proxy's, of which up to 128
+// printable bytes are kept. Where the header is missing or unreadable the
+// client is the peer of the connection, never nobody: a request that leaves the
+// header out must not go unlimited.
+func ClientAddress(r *http.Request, header string) string {
+	if header != "" {
+		first, _, _ := strings.Cut(r.Header.Get(header), ",")
+		if key := clientKey(strings.TrimSpace(first)); key != "" {
+			return key
+		}
+	}
+	if a, ok := parseAddress(r.RemoteAddr); ok {
+		return network(a)
+	}
+	return "unknown" // a Unix socket: one name for all, which is limited too
+}
+
+// PeerIsLoopback reports whether the other end of the connection is this
+// machine. That is no proof of who asks: behind a proxy on the same machine
+// every client is.
+func PeerIsLoopback(r *http.Request) bool {
+	a, ok := parseAddress(r.RemoteAddr)
+	return ok && a.IsLoopback()
+}
+
+// clientKey is "" for what cannot be used.
+func clientKey(v string) string {
+	if a, ok := parseAddress(v); ok {
+		return network(a)
+	}
+	if strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return ""
+	}
+	return v[:min(len(v), maxClientKey)]
+}
+
+// parseAddress reads an address with or without a port. Some proxies send the
+// port along; kept, it would give every connection limits of its own. An IPv4
+// address in IPv6 clothes (::ffff:192.0.2.1) is that IPv4 address.
+func parseAddress(v string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(v, "["), "]"))
+	if err != nil {
+		ap, err := netip.ParseAddrPort(v)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		a = ap.Addr()
+	}
+	return a.WithZone("").Unmap(), true
+}
+
+func network(a netip.Addr) string {
+	if a.Is4() {
+		return a.String()
+	}
+	return netip.PrefixFrom(a, 64).Masked().String()
+}

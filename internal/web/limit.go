@@ -1,0 +1,34 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/limit"
+)
+
+// Limits are the rates of an edge, by name, counted for each client address.
+type Limits struct {
+	Limiter *limit.Limiter
+	Rates   map[string]limit.Rate
+	Off     bool
+}
+
+// Take spends one of a name's events, before the request does any work.
+//
+// A peer on the loopback interface is a developer, or a proxy that stands for
+// everybody: without a header that names the client it is not limited here.
+//
+// Codes: TooMany.
+func (l *Limits) Take(r *http.Request, name string) error {
+	rate, known := l.Rates[name]
+	if l.Off || !known || LineOf(r).peerLocal {
+		return nil
+	}
+	ok, wait := l.Limiter.Take(name, LineOf(r).IP, rate)
+	if ok {
+		return nil
+	}
+	return &auth.Error{Code: auth.TooMany, RetryAfter: max(wait, time.Second)}
+}

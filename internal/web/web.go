@@ -1,0 +1,181 @@
+// Package web is the HTTP all edges share: handlers that may fail, bodies,
+// JSON, the caller, redirect targets, cross-origin answers, and one wide log
+// line a request. Begin with Handle and Server.
+//
+// It knows no wire format of any client and decides nothing about users.
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"gatehouse/internal/auth"
+)
+
+// MaxBody is the most a request body may hold, in bytes.
+const MaxBody = 1 << 20
+
+const maxDepth = 32 // of nested JSON
+
+// Func is a handler that may fail.
+type Func func(w http.ResponseWriter, r *http.Request) error
+
+// Handle adapts f, sending its error to fail, which writes it in the words of
+// its edge.
+func Handle(f Func, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		LineOf(r).route(r)
+		err := f(w, r)
+		if err != nil {
+			LineOf(r).failed(err)
+			fail(w, r, err)
+		}
+	})
+}
+
+// Body decodes a JSON body into v. null for a field is the same as leaving it
+// out; unknown fields are passed over; nothing may follow the value.
+//
+// Codes: MalformedBody, BodyTooLarge.
+func Body(w http.ResponseWriter, r *http.Request, v any) error {
+	b, err := read(w, r)
+	if err != nil {
+		return err
+	}
+	return decode(b, v)
+}
+
+// OptionalBody is Body for calls that some clients make without one.
+func OptionalBody(w http.ResponseWriter, r *http.Request, v any) error {
+	b, err := read(w, r)
+	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+		return err
+	}
+	return decode(b, v)
+}
+
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, &auth.Error{Code: auth.BodyTooLarge, Err: err}
+	}
+	if err != nil {
+		return nil, &auth.Error{Code: auth.MalformedBody, Err: err}
+	}
+	return b, nil
+}
+
+func decode(b []byte, v any) error {
+	if tooDeep(b) {
+		return malformed(fmt.Errorf("nested deeper than %d", maxDepth))
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber() // large integers in metadata must survive
+	err := d.Decode(v)
+	if err != nil {
+		return malformed(err)
+	}
+	_, err = d.Token()
+	if !errors.Is(err, io.EOF) {
+		return malformed(errors.New("data after the value"))
+	}
+	return nil
+}
+
+// malformed tells the client where its JSON is wrong, in words of our own: a
+// decoder's may repeat values.
+func malformed(err error) error {
+	problem := err.Error()
+	var kind *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, io.EOF):
+		problem = "the body is empty"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		problem = "the body ends too early"
+	case errors.As(err, &kind):
+		problem = fmt.Sprintf("%s must be of another type than %s", kind.Field, kind.Value)
+	case errors.As(err, &syntax):
+		problem = fmt.Sprintf("invalid JSON at byte %d", syntax.Offset)
+	}
+	return &auth.Error{Code: auth.MalformedBody, Params: map[string]any{"problem": problem}}
+}
+
+// tooDeep looks at brackets outside strings only; whether the text is JSON at
+// all is for the decoder.
+func tooDeep(b []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			if depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}
+
+// IsForm reports whether the body is form-encoded.
+func IsForm(r *http.Request) bool {
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && t == "application/x-www-form-urlencoded"
+}
+
+// Form parses a form-encoded body.
+//
+// Codes: MalformedBody, BodyTooLarge.
+func Form(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	err := r.ParseForm()
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return &auth.Error{Code: auth.BodyTooLarge, Err: err}
+	}
+	if err != nil {
+		return &auth.Error{Code: auth.MalformedBody, Params: map[string]any{"problem": "the form cannot be read"}}
+	}
+	return nil
+}
+
+// JSON writes v. It is encoded before the status is sent, so that a failure
+// leaves no half answer.
+func JSON(w http.ResponseWriter, status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("web: answer: %w", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store") // RFC 6749 §5.1
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // a client that is gone cannot be told
+	return nil
+}
+
+// Bearer returns the credential of an Authorization header of that scheme
+// (RFC 6750 §2.1), or "". It is never read from a query.
+func Bearer(r *http.Request) string {
+	scheme, cred, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(cred)
+}
