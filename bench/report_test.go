@@ -72,9 +72,13 @@ func TestStormPeak_aMarkFromBeforeTheStormDoesNotCount(t *testing.T) {
 }
 
 func TestWriteText_alignsTheTableAndEndsWithTheVerdicts(t *testing.T) {
-	r := &report{Machine: "a machine", Server: "a server", Data: "ext4", Callers: 16, Users: 200,
-		Flows: []*flowResult{{Flow: "user", Ops: 41000, Errors: 2, Sample: "500 bees", PerSecond: 8200, P50: 1900 * time.Microsecond,
-			P99: 4 * time.Millisecond, Max: 9 * time.Millisecond, ServerCPU: 120 * time.Microsecond}}}
+	r := &report{
+		Machine: "a machine", Server: "a server", Data: "ext4", Callers: 16, Users: 200,
+		Flows: []*flowResult{{
+			Flow: "user", Ops: 41000, Errors: 2, Sample: "500 bees", PerSecond: 8200, P50: 1900 * time.Microsecond,
+			P99: 4 * time.Millisecond, Max: 9 * time.Millisecond, ServerCPU: 120 * time.Microsecond,
+		}},
+	}
 	r.judge()
 	var got bytes.Buffer
 	if err := r.writeText(&got); err != nil {

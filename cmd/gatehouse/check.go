@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/web"
 )
 
 type checkCmd struct {
@@ -13,11 +14,7 @@ type checkCmd struct {
 
 // Run reports every fault and warning of the configuration.
 func (c checkCmd) Run(e env) error {
-	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
-	_, err := configuredKeys(cfg.JWT)
-	if err != nil {
-		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_JWT_KEYS", Problem: err.Error(), Mend: "see docs/config.md"})
-	}
+	_, report := settings(e)
 	if c.JSON {
 		err := printJSON(e.out, map[string]any{"faults": notes(report.Faults), "warnings": notes(report.Warnings)})
 		if err != nil {
@@ -40,6 +37,25 @@ func (c checkCmd) Run(e env) error {
 		fmt.Fprintln(e.out, "The configuration is fine.")
 	}
 	return nil
+}
+
+// settings reads the configuration and also asks the parts that will use it
+// what they make of it, so that check finds what serve would stumble over.
+func settings(e env) (*config.Config, *config.Report) {
+	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
+	_, err := configuredKeys(cfg.JWT)
+	if err != nil {
+		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_JWT_KEYS", Problem: err.Error(), Mend: "see JWT_KEYS in docs/config.md"})
+	}
+	site := cfg.Site.URL
+	if site == "" {
+		site = "http://localhost"
+	}
+	_, err = web.NewRedirects(site, cfg.Site.Redirects)
+	if err != nil && len(report.Faults) == 0 {
+		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_URI_ALLOW_LIST or GATEHOUSE_SITE_URL", Problem: err.Error(), Mend: "see URI_ALLOW_LIST in docs/config.md"})
+	}
+	return cfg, report
 }
 
 // notes is never null in JSON.

@@ -33,7 +33,7 @@ type house struct {
 
 // load reads the configuration; every fault is reported at once.
 func load(e env) (*config.Config, error) {
-	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
+	cfg, report := settings(e)
 	for _, w := range report.Warnings {
 		fmt.Fprintln(e.err, "warning:", w)
 	}
@@ -49,11 +49,15 @@ func load(e env) (*config.Config, error) {
 func openDB(ctx context.Context, e env, cfg *config.Config) (*store.DB, error) {
 	err := os.MkdirAll(under(e, cfg.Server.Data), 0o700)
 	if err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("data folder: %w; GATEHOUSE_DATA names it", err)
 	}
-	return store.Open(ctx, store.Options{
+	db, err := store.Open(ctx, store.Options{
 		URL: "sqlite:" + under(e, cfg.SQLiteFile()), Synchronous: cfg.Database.Synchronous, Now: time.Now,
 	})
+	if err != nil {
+		return nil, fmt.Errorf("%w; GATEHOUSE_DATA names the folder of the database, GATEHOUSE_DATABASE_URL=sqlite:FILE another file", err)
+	}
+	return db, nil
 }
 
 // under resolves a path of the configuration.
@@ -106,7 +110,14 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 	svc := auth.New(auth.Options{
 		DB: db, Root: root, Hasher: hasher, Policy: policy(cfg), Methods: login.All(), Keys: keys, Wake: wake, Log: log,
 	})
+	err = svc.CheckRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
 	err = svc.LoadKeys(ctx)
+	if errors.Is(err, secret.ErrWrongKey) {
+		return nil, fmt.Errorf("%w; bring back the master.key that belongs to this database, or set GATEHOUSE_MASTER_KEY to it", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +158,7 @@ func rootKey(cfg config.Server, data string) (*secret.Root, error) {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
 	key, err = base64.StdEncoding.DecodeString(string(trimSpace(text)))
-	if err != nil {
+	if err != nil || len(key) != 32 {
 		return nil, fmt.Errorf("master key: %s is not base64 of 32 bytes; put the file back from your backup", path)
 	}
 	return secret.NewRoot(key)
@@ -227,7 +238,7 @@ func policy(cfg *config.Config) auth.Policy {
 
 // logger writes to the file or the stream the configuration names.
 func logger(e env, cfg config.Log) (*slog.Logger, io.Closer, error) {
-	var out io.Writer = e.err
+	out := e.err
 	var closer io.Closer = io.NopCloser(nil)
 	if cfg.File != "" {
 		f, err := os.OpenFile(under(e, cfg.File), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

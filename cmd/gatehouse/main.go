@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -51,12 +50,12 @@ func main() {
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, e env) error {
 	var c cli
-	exited := errors.New("exit")
+	type exited struct{}
 	p, err := kong.New(&c,
 		kong.Name("gatehouse"),
 		kong.Description("Users for your application: sign-up, sign-in, sessions, recovery. With no command it serves."),
 		kong.Writers(e.out, e.err),
-		kong.Exit(func(int) { panic(exited) }), // --help; nothing here may end a test's process
+		kong.Exit(func(int) { panic(exited{}) }), // --help; nothing here may end a test's process
 		kong.UsageOnError(),
 	)
 	if err != nil {
@@ -66,9 +65,8 @@ func run(ctx context.Context, args []string, e env) error {
 	done, err := func() (done bool, err error) {
 		defer func() {
 			v := recover()
-			if v == exited {
-				done = true
-			} else if v != nil {
+			_, done = v.(exited)
+			if v != nil && !done {
 				panic(v)
 			}
 		}()

@@ -23,7 +23,7 @@ import (
 type serveCmd struct{}
 
 // Run is where the house is put together; read it first.
-func (serveCmd) Run(ctx context.Context, e env) error {
+func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	// 1. What the operator wants.
 	cfg, err := load(e)
 	if err != nil {
@@ -48,7 +48,7 @@ func (serveCmd) Run(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	var mails *outbox.Worker
 	h, err := build(ctx, e, cfg, db, func() { mails.Wake() }, log)
 	if err != nil {
@@ -100,7 +100,7 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
-	case err = <-served:
+	case err = <-served: // never http.ErrServerClosed: nobody has closed it yet
 	case err = <-ended:
 		running--
 		if err == nil {
@@ -115,10 +115,7 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	}
 	stopJobs()
 	for range running {
-		<-ended
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
+		err = errors.Join(err, <-ended)
 	}
 	return errors.Join(err, shut)
 }

@@ -3,7 +3,6 @@ package auth
 import (
 	"net/mail"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -21,13 +20,16 @@ func CleanEmail(s string) (string, error) {
 		return "", bad
 	}
 	local, written := s[:at], s[at+1:]
+	if len(local) > 64 { // RFC 5321 §4.5.3.1.1: no mail server takes it
+		return "", bad
+	}
 	for i := range len(local) {
 		if local[i] <= ' ' || local[i] >= 0x7f {
 			return "", bad
 		}
 	}
 	domain, err := idna.Lookup.ToASCII(written)
-	if err != nil || !utf8.ValidString(written) {
+	if err != nil {
 		return "", bad
 	}
 	read, err := idna.Lookup.ToUnicode(domain)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 	"gatehouse/internal/token"
 )
@@ -34,6 +35,21 @@ func (s *Service) LoadKeys(ctx context.Context) error {
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
 	return s.loadKeys(ctx)
+}
+
+// CheckRoot refuses a master key that is not the one this database was begun
+// with: with another, every session, code and queued mail would die silently.
+func (s *Service) CheckRoot(ctx context.Context) error {
+	mine := s.root.MAC("master key check")
+	var kept []byte
+	err := s.db.Write(ctx, TenantID{}, func(tx *store.Tx) (err error) {
+		kept, err = tx.KeepValue("master key check", mine[:])
+		return err
+	})
+	if err == nil && !secret.Same(kept, mine[:]) {
+		err = errors.New("the master key is not the one this database was begun with; put back GATEHOUSE_MASTER_KEY, or the file master.key of the data folder, from your backup")
+	}
+	return err
 }
 
 // reloadKeys reads the ring again if that was not done just now.

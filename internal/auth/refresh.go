@@ -27,7 +27,7 @@ func (s *Service) Refresh(ctx context.Context, c Caller, raw string) (*Grant, er
 	var u User
 	var sess Session
 	var refused error
-	var now = s.db.Now()
+	now := s.db.Now()
 	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
 		refused, now = nil, tx.Now
 		rotated, err := tx.Rotate(r.Session, r.Generation, c.IP, cut(c.Agent, 255)) // first: racers queue on the row

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,14 +29,14 @@ type Viewer struct {
 // Codes: TokenMissing, TokenInvalid, SessionGone, SessionExpired, UserGone,
 // UserBanned.
 func (s *Service) Authenticate(ctx context.Context, c Caller, access string) (*Viewer, error) {
-	claims, err := s.claims(ctx, c, access)
+	claims, err := s.claims(ctx, access)
 	if err != nil {
 		return nil, err
 	}
 	return s.viewer(ctx, c, claims)
 }
 
-func (s *Service) claims(ctx context.Context, c Caller, access string) (*token.Claims, error) {
+func (s *Service) claims(ctx context.Context, access string) (*token.Claims, error) {
 	if access == "" {
 		return nil, fail(TokenMissing)
 	}
@@ -91,6 +92,11 @@ func (s *Service) viewer(ctx context.Context, c Caller, claims *token.Claims) (*
 	if err != nil {
 		return nil, err
 	}
+	// A token for another audience may carry the same operator's signature. Of
+	// the servers before a move some named none.
+	if claims.Audience != token.Audience(v.User.Aud) && (claims.Audience != "" || !claims.Foreign) {
+		return nil, &Error{Code: TokenInvalid, Err: fmt.Errorf("audience %q", claims.Audience)}
+	}
 	return v, nil
 }
 
@@ -120,7 +126,7 @@ func (s *Service) Administrator(ctx context.Context, c Caller, bearer string) (C
 		c.Actor = "operator"
 		return c, nil
 	}
-	claims, err := s.claims(ctx, c, bearer)
+	claims, err := s.claims(ctx, bearer)
 	if err != nil {
 		return c, err
 	}

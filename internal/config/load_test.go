@@ -170,8 +170,11 @@ func TestLoad_readsEveryKindOfValue(t *testing.T) {
 		c.RateLimit.OTP, c.Mailer.CodeLife(), c.Mailer.LinkLife(),
 	}
 	want := []any{
-		2 * time.Hour, int64(3600), 90 * time.Second, []string{"https://a.example/**", "myapp://callback"}, "warn",
-		[]string{"abc", "AB:C", `\\`}, "NORMAL", "Come in", "/back",
+		2 * time.Hour, int64(3600), 90 * time.Second,
+		[]string{"https://a.example/**", "myapp://callback"},
+		"warn",
+		[]string{"abc", "AB:C", `\\`},
+		"NORMAL", "Come in", "/back",
 		12.5, 5 * time.Minute, 5 * time.Minute,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -206,8 +209,10 @@ smtp:
 		c.JWT.Life.Int(), c.Cookie.Key, c.RateLimit.Limits, []string(c.Password.Required),
 	}
 	want := []any{
-		9000, true, "Welcome, stranger", 8, []string{"https://a.example/**", "https://b.example/**"},
-		int64(60), "biscuit", "on", []string{"ab:c", "12"},
+		9000, true, "Welcome, stranger", 8,
+		[]string{"https://a.example/**", "https://b.example/**"},
+		int64(60), "biscuit", "on",
+		[]string{"ab:c", "12"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("values (-want +got):\n%s", diff)
@@ -260,7 +265,7 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 		},
 		map[string]string{
 			".env":           "\nGATEHOUSE_MAILER_AUTOCONFRIM=true\nGATEHOUSE_JWT_EXPP=2\nNODE_ENV=test\n",
-			"gatehouse.yaml": "mailer:\n  otp_lenght: 7\n",
+			"gatehouse.yaml": "mailer:\n  otp_lengh: 7\n",
 		}))
 	if err := r.Err(); err != nil {
 		t.Fatal(err)
@@ -274,7 +279,7 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 		{"GATEHOUSE_ZZZZZZZZZZZZZZZZ", no, "see docs/config.md for all names"},
 		{"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID", later, ""},
 		{"GOTRUE_STIE_URL", no, "did you mean GOTRUE_SITE_URL?"},
-		{"mailer.otp_lenght", no + " (gatehouse.yaml:2)", "did you mean mailer_otp_length?"},
+		{"mailer.otp_lengh", no + " (gatehouse.yaml:2)", "did you mean mailer_otp_length?"},
 	}
 	if diff := cmp.Diff(want, r.Warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

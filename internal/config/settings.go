@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -100,13 +101,11 @@ func parse(c *Config, values map[string]string, all []setting, failed func(setti
 		if err == nil {
 			continue
 		}
-		many, ok := err.(env.AggregateError)
-		if !ok {
-			many.Errors = []error{err}
-		}
+		many := env.AggregateError{Errors: []error{err}}
+		_ = errors.As(err, &many)
 		for _, err := range many.Errors {
-			bad, ok := err.(env.ParseError)
-			if !ok {
+			var bad env.ParseError
+			if !errors.As(err, &bad) {
 				panic(fmt.Sprintf("config: the tags of section %d are wrong: %v", i, err))
 			}
 			for _, s := range all {

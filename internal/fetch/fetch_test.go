@@ -119,8 +119,16 @@ func TestGet_refusesSchemesAndUnreadableURLs(t *testing.T) {
 		url     string
 		private bool
 	}{
-		{s.URL, false}, {"http://example.org/", false}, {"file:///etc/passwd", true}, {"gopher://example.org/", true},
-		{"ftp://example.org/", true}, {"//example.org/", true}, {"example.org", true}, {"", true}, {"http://[::1/?secret", true}, {"https://a b/", false},
+		{s.URL, false},
+		{"http://example.org/", false},
+		{"file:///etc/passwd", true},
+		{"gopher://example.org/", true},
+		{"ftp://example.org/", true},
+		{"//example.org/", true},
+		{"example.org", true},
+		{"", true},
+		{"http://[::1/?secret", true},
+		{"https://a b/", false},
 	} {
 		_, _, err := open(t, Options{AllowPrivate: c.private}).Get(t.Context(), c.url)
 		if !errors.Is(err, ErrRefused) {

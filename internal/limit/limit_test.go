@@ -21,6 +21,7 @@ func (c *clock) limiter() *limit.Limiter { return limit.New(c.now) }
 func rate(n, burst int) limit.Rate {
 	return limit.Rate{Events: float64(n), Per: 5 * time.Minute, Burst: burst}
 }
+
 func taken(l *limit.Limiter, n int, name, key string, r limit.Rate) (count int) {
 	for range n {
 		if ok, _ := l.Take(name, key, r); ok {
@@ -106,8 +107,13 @@ func TestTake_keepsKeysAndNamesApart(t *testing.T) {
 func TestTake_refusesWhenTheRateIsEmptyOrNonsense(t *testing.T) {
 	l := newClock().limiter()
 	for _, r := range []limit.Rate{
-		{}, {Burst: 5}, {Events: 1, Burst: 5}, {Per: time.Hour, Burst: 5},
-		{Events: -1, Per: time.Hour}, {Events: 1, Per: -time.Hour}, {Events: math.NaN(), Per: time.Hour},
+		{},
+		{Burst: 5},
+		{Events: 1, Burst: 5},
+		{Per: time.Hour, Burst: 5},
+		{Events: -1, Per: time.Hour},
+		{Events: 1, Per: -time.Hour},
+		{Events: math.NaN(), Per: time.Hour},
 	} {
 		if ok, after := l.Take("x", "a", r); ok || after < time.Second {
 			t.Errorf("%+v: %v, retry after %v", r, ok, after)
@@ -115,7 +121,9 @@ func TestTake_refusesWhenTheRateIsEmptyOrNonsense(t *testing.T) {
 	}
 	// Extremes must not overflow into "always".
 	for i, r := range []limit.Rate{
-		{Events: 1e-300, Per: time.Hour}, {Events: 1, Per: math.MaxInt64, Burst: 2}, {Events: 1e-9, Per: time.Hour, Burst: math.MaxInt32},
+		{Events: 1e-300, Per: time.Hour},
+		{Events: 1, Per: math.MaxInt64, Burst: 2},
+		{Events: 1e-9, Per: time.Hour, Burst: math.MaxInt32},
 		{Events: 1, Per: time.Hour, Burst: -3},
 	} {
 		name := strconv.Itoa(i)

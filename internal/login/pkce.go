@@ -26,10 +26,13 @@ func (pkce) Finish(_ context.Context, _ *auth.Kit, in auth.Input) (auth.Verdict,
 }
 
 func matches(p auth.PKCE, verifier string) bool {
-	got := verifier
-	if p.Method == "s256" {
+	got := ""
+	switch p.Method {
+	case "s256":
 		sum := sha256.Sum256([]byte(verifier))
 		got = base64.RawURLEncoding.EncodeToString(sum[:])
+	case "plain":
+		got = verifier
 	}
 	return p.Challenge != "" && subtle.ConstantTimeCompare([]byte(got), []byte(p.Challenge)) == 1
 }

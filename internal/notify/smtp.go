@@ -78,7 +78,7 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 		o.Timeout = 20 * time.Second
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // where the clock enters
 	}
 	s := &SMTP{local: isLocal(o.Host)}
 	var err error

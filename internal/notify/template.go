@@ -88,7 +88,7 @@ func NewTemplates(o Options) *Templates {
 		o.RetryInterval = 10 * time.Second
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // where the clock enters
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -238,7 +238,8 @@ const renderLimit = 4 << 20
 // renderLimit.
 func execute(tmpl interface {
 	Execute(w io.Writer, data any) error
-}, data map[string]any) (string, error) {
+}, data map[string]any,
+) (string, error) {
 	w := &bounded{left: renderLimit}
 	if err := tmpl.Execute(w, data); err != nil {
 		return "", err

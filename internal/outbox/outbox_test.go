@@ -269,13 +269,15 @@ func TestDeliverNow_doesNotSendWhenTheLeaseIsOver(t *testing.T) {
 	r := newRig(t)
 	r.queue(mail("ada@example.com"), time.Hour)
 	s, paused := &sender{}, false
-	w := outbox.New(outbox.Options{DB: r.db, Root: r.root, Sender: s, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+	w := outbox.New(outbox.Options{
+		DB: r.db, Root: r.root, Sender: s, Log: slog.New(slog.NewTextHandler(r.log, nil)),
 		Templates: slowTemplates{func() {
 			if !paused {
 				paused = true
 				r.clock.Advance(time.Minute)
 			}
-		}}})
+		}},
+	})
 	r.deliver(w, 1)
 	if got := len(s.attempts()); got != 1 {
 		t.Errorf("%d mails left, want 1: the first lease was over before sending", got)

@@ -107,7 +107,11 @@ func (db *DB) Close() (err error) {
 func (db *DB) closeConns() error {
 	var errs []error
 	for _, c := range slices.Backward(db.conns) {
-		// Closing a pool does not close a connection that is taken out of it.
+		// A pool knows neither the connection that was taken out of it nor the
+		// statements prepared on that; SQLite keeps the file open for each.
+		for _, s := range c.stmts {
+			errs = append(errs, s.Close())
+		}
 		errs = append(errs, c.c.Close(), c.pool.Close())
 	}
 	return errors.Join(errs...)

@@ -25,8 +25,11 @@ type Migration struct {
 // that has run anywhere is never edited.
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
-	err := db.goose(func(p *goose.Provider) error {
+	err := db.goose(ctx, func(p *goose.Provider) error {
 		rs, err := p.Up(ctx)
+		if err != nil { // another process may have been at it: then there is nothing left to do
+			rs, err = p.Up(ctx)
+		}
 		for _, r := range rs {
 			applied = append(applied, Migration{r.Source.Version, r.Source.Path, true})
 		}
@@ -38,7 +41,7 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 // Migrations lists every step and whether this database has it.
 func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 	var all []Migration
-	err := db.goose(func(p *goose.Provider) error {
+	err := db.goose(ctx, func(p *goose.Provider) error {
 		rs, err := p.Status(ctx)
 		for _, r := range rs {
 			all = append(all, Migration{r.Source.Version, r.Source.Path, r.State == goose.StateApplied})
@@ -49,7 +52,7 @@ func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 }
 
 // goose runs f on a connection of its own: the writer's belongs to the writer.
-func (db *DB) goose(f func(*goose.Provider) error) error {
+func (db *DB) goose(ctx context.Context, f func(*goose.Provider) error) error {
 	dir, err := fs.Sub(migrations, "migrations/sqlite")
 	if err != nil {
 		return err
@@ -60,6 +63,10 @@ func (db *DB) goose(f func(*goose.Provider) error) error {
 	}
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
+	err = db.ours(ctx, pool)
+	if err != nil {
+		return err
+	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, pool, dir,
 		goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_migrations"))
 	if err != nil {
@@ -68,6 +75,19 @@ func (db *DB) goose(f func(*goose.Provider) error) error {
 	err = f(p)
 	if err != nil {
 		return fmt.Errorf("store: migrate: %w", err)
+	}
+	return nil
+}
+
+// ours refuses a file that another program keeps its tables in.
+func (db *DB) ours(ctx context.Context, pool *sql.DB) error {
+	var tables, known int
+	err := pool.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN name = 'schema_migrations' THEN 1 ELSE 0 END), 0) FROM sqlite_master WHERE type = 'table'`).Scan(&tables, &known)
+	if err != nil {
+		return fmt.Errorf("store: %s cannot be read as an SQLite database: %w", db.path, err)
+	}
+	if tables > 0 && known == 0 {
+		return fmt.Errorf("store: %s holds the tables of another program; name another file in DATABASE_URL", db.path)
 	}
 	return nil
 }

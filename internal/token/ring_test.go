@@ -200,7 +200,7 @@ func TestKeys_everyKindOfKeySignsAndVerifies(t *testing.T) {
 				t.Errorf("claims: %+v", c)
 			}
 			// Another library reads it too.
-			jws, err := jose.ParseSigned(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(k.alg)})
+			jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(k.alg)})
 			if err != nil {
 				t.Fatal(err)
 			}

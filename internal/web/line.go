@@ -23,7 +23,6 @@ type Line struct {
 	User      string // id
 	Code      string // what was refused
 	Err       error  // for the log alone
-	status    int
 	peerLocal bool
 }
 
@@ -87,14 +86,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Request-Id", l.RequestID)
 	defer func() {
 		v := recover()
-		if v != nil && v != http.ErrAbortHandler {
+		gone, _ := v.(error)
+		aborted := errors.Is(gone, http.ErrAbortHandler)
+		if v != nil && !aborted {
 			s.Log.Error("panic", "request_id", l.RequestID, "route", l.Route, "value", v, "stack", stack())
 			if out.status == 0 {
 				http.Error(out, "internal error", http.StatusInternalServerError)
 			}
 		}
 		s.write(r, l, out.status, s.Now().Sub(start))
-		if v == http.ErrAbortHandler {
+		if aborted {
 			panic(v)
 		}
 	}()

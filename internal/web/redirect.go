@@ -282,7 +282,7 @@ func cutPort(authority string) (host, port string, err error) {
 	end := strings.LastIndexByte(authority, ']') + 1
 	host, port = authority[:end], authority[end:]
 	if end == 0 {
-		host, port, _ = strings.Cut(authority, ":")
+		host, _, _ = strings.Cut(authority, ":")
 		port = authority[len(host):]
 	}
 	if port != "" {

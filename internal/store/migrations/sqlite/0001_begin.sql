@@ -11,6 +11,12 @@ CREATE TABLE tenants (
 
 INSERT INTO tenants (id, name, created_at, updated_at) VALUES (zeroblob(16), 'default', 0, 0);
 
+-- Single values the server keeps about itself.
+CREATE TABLE server_values (
+	name  TEXT NOT NULL PRIMARY KEY,
+	value BLOB NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE users (
 	tenant_id                BLOB    NOT NULL REFERENCES tenants (id),
 	id                       BLOB    NOT NULL,
@@ -184,4 +190,5 @@ DROP TABLE sessions;
 DROP TABLE credentials;
 DROP TABLE identities;
 DROP TABLE users;
+DROP TABLE server_values;
 DROP TABLE tenants;

@@ -1,0 +1,54 @@
+# The commands of this house. A fresh Debian machine with Go and Node needs
+# nothing else: `make test` installs what the tests need, or says what is
+# missing.
+export CGO_ENABLED = 0
+GO ?= go
+BIN = dist/gatehouse
+
+.PHONY: all build test test-go test-race test-compat lint gen gen-check bench clean need-node need-gcc
+
+all: build
+
+build: ## the one static binary
+	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/gatehouse
+
+test: gen-check test-race test-compat ## everything, fast tests first
+
+# The race detector needs cgo, and so a C compiler: the only thing here that does.
+test-race: need-gcc
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
+
+test-go: ## the Go tests alone, without the race detector
+	$(GO) test ./...
+
+# The real npm clients, unmodified, against the real binary.
+test-compat: need-node build
+	cd compat && npm ci --no-audit --no-fund --loglevel=error
+	cd compat && GATEHOUSE_BIN=$(CURDIR)/$(BIN) npm test
+
+lint: ## golangci-lint, from its own module so that it adds nothing to ours
+	$(GO) build -modfile=tools/go.mod -o dist/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	dist/golangci-lint run ./...
+
+gen: ## the generated documents
+	$(GO) test ./internal/config -run TestMarkdown -update
+	$(GO) run ./docs/mission
+
+gen-check: ## fails if `make gen` would change something
+	$(GO) run ./docs/mission -check
+
+bench: build ## figures of this machine; see bench/README.md
+	$(GO) run ./bench -bin $(BIN)
+
+clean:
+	rm -rf dist compat/node_modules
+
+need-node:
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "make test needs Node 20 or newer with npm (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+
+need-gcc:
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
+		echo "the race detector needs a C compiler; installing gcc" >&2; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null; \
+		else echo "run: sudo apt-get install gcc libc6-dev" >&2; exit 1; fi; }

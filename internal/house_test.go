@@ -1,0 +1,75 @@
+// Package internal_test holds the house's rule of who may import whom.
+package internal_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// may says who may import whom inside the house. A package that is not named
+// may import nothing of ours. "types" in a comment: only to name them.
+var may = map[string][]string{
+	"cmd/gatehouse": {
+		"internal/auth", "internal/config", "internal/dialect/gotrue", "internal/fetch", "internal/limit", "internal/login",
+		"internal/notify", "internal/outbox", "internal/pages", "internal/secret", "internal/store", "internal/token", "internal/web",
+	},
+	"internal/dialect/gotrue": {"internal/auth", "internal/web"},
+	"internal/pages":          {"internal/auth", "internal/web", "internal/notify"}, // notify: types
+	"internal/web":            {"internal/auth", "internal/limit"},
+	"internal/login":          {"internal/auth"},
+	"internal/auth":           {"internal/store", "internal/token", "internal/secret", "internal/notify"}, // notify: types
+	"internal/token":          {"internal/store"},
+	"internal/outbox":         {"internal/store", "internal/notify", "internal/secret"},
+	"internal/store":          {},
+	"internal/secret":         {},
+	"internal/notify":         {},
+	"internal/limit":          {},
+	"internal/config":         {},
+	"internal/fetch":          {},
+	"bench":                   {},
+
+	// Test helpers.
+	"internal/storetest":   {"internal/store"},
+	"internal/authtest":    {"internal/auth", "internal/login", "internal/notify", "internal/outbox", "internal/secret", "internal/store", "internal/storetest", "internal/token"},
+	"internal/dialecttest": {"internal/auth", "internal/authtest", "internal/notify", "internal/web"},
+	"docs/mission":         {},
+}
+
+// never says which packages of the standard library a package must not touch,
+// so that the core cannot learn a protocol.
+var never = map[string][]string{
+	"internal/auth":   {"net/http", "database/sql", "html/template", "os"},
+	"internal/login":  {"net/http", "database/sql", "os"},
+	"internal/store":  {"net/http"},
+	"internal/token":  {"net/http", "database/sql"},
+	"internal/secret": {"net/http", "database/sql"},
+}
+
+func TestHouse_whoMayImportWhom(t *testing.T) {
+	const mod = "gatehouse/"
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, mod+"...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		from := strings.TrimPrefix(f[0], mod)
+		seen[from] = true
+		allowed, known := may[from]
+		for _, to := range f[1:] {
+			inner, ours := strings.CutPrefix(to, mod)
+			if ours && (!known || !slices.Contains(allowed, inner)) {
+				t.Errorf("%s must not import %s", from, inner)
+			}
+			if slices.Contains(never[from], to) {
+				t.Errorf("%s must not import %s", from, to)
+			}
+		}
+	}
+	if !seen["internal/auth"] || !seen["cmd/gatehouse"] {
+		t.Error("the list of packages is not that of the house")
+	}
+}
