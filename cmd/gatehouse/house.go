@@ -115,9 +115,6 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 		return nil, err
 	}
 	err = svc.LoadKeys(ctx)
-	if errors.Is(err, secret.ErrWrongKey) {
-		return nil, fmt.Errorf("%w; bring back the master.key that belongs to this database, or set GATEHOUSE_MASTER_KEY to it", err)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -241,9 +238,14 @@ func logger(e env, cfg config.Log) (*slog.Logger, io.Closer, error) {
 	out := e.err
 	var closer io.Closer = io.NopCloser(nil)
 	if cfg.File != "" {
-		f, err := os.OpenFile(under(e, cfg.File), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		path := under(e, cfg.File)
+		err := os.MkdirAll(filepath.Dir(path), 0o700) // it may well be the data folder, before that is made
 		if err != nil {
-			return nil, nil, fmt.Errorf("log file: %w", err)
+			return nil, nil, fmt.Errorf("log file: %w; GATEHOUSE_LOG_FILE names it", err)
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, nil, fmt.Errorf("log file: %w; GATEHOUSE_LOG_FILE names it", err)
 		}
 		out, closer = f, f
 	}

@@ -202,20 +202,27 @@ func (c userListCmd) Run(ctx context.Context, e env) error {
 }
 
 type userBanCmd struct {
-	User string        `arg:"" help:"Address or id."`
-	For  time.Duration `help:"How long." default:"876000h" xor:"ban"`
-	Lift bool          `help:"Lift the ban." xor:"ban"`
+	User string         `arg:"" help:"Address or id."`
+	For  *time.Duration `help:"How long; without it for good." xor:"ban"` // a default would count as given beside --lift
+	Lift bool           `help:"Lift the ban." xor:"ban"`
 }
+
+// forGood is a hundred years.
+const forGood = 876000 * time.Hour
 
 // Run bans a user; their sessions end at once.
 func (c userBanCmd) Run(ctx context.Context, e env) error {
-	if c.Lift {
-		c.For = 0
-	} else if c.For <= 0 {
+	span := forGood
+	switch {
+	case c.Lift:
+		span = 0
+	case c.For != nil && *c.For <= 0:
 		return errors.New("--for must be longer than nothing; --lift lifts a ban")
+	case c.For != nil:
+		span = *c.For
 	}
 	return withUser(ctx, e, c.User, func(h *house, u *auth.User) error {
-		u, err := h.auth.SetUser(ctx, cliCaller, u.ID, auth.UserChanges{BanFor: &c.For})
+		u, err := h.auth.SetUser(ctx, cliCaller, u.ID, auth.UserChanges{BanFor: &span})
 		if err != nil {
 			return err
 		}

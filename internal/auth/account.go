@@ -28,7 +28,8 @@ type Changes struct {
 //
 // Codes: NotYours, EmailInvalid, EmailTaken, TooSoon, SamePassword,
 // WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed, CurrentNeeded,
-// CurrentWrong, InvalidInput, Busy.
+// CurrentWrong, InvalidInput, Busy; those of Authenticate when the session
+// ended meanwhile.
 // Events: EmailChangeAsked, PasswordChanged, SignedOut, UserUpdated.
 func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Changes, f Flow) (*User, error) {
 	if ch.AppData != nil && v.User.Role != s.policy.AdminRole {
@@ -50,7 +51,7 @@ func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Change
 	var refused error
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
 		refused = nil
-		u, err = tx.User(v.User.ID)
+		_, u, err = s.look(tx, v.User.ID, v.Session.ID)
 		if err != nil {
 			return err
 		}
@@ -207,7 +208,7 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 		if err != nil {
 			return err
 		}
-		if q == nil {
+		if q == nil || q.UserID != u.ID {
 			return fail(ReauthFailed)
 		}
 	}
@@ -226,6 +227,12 @@ func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, 
 	err := tx.SetPassword(u.ID, []byte(hash))
 	if err == nil {
 		err = tx.DropChallenges(u.ID)
+	}
+	if err == nil && u.NewEmail != "" {
+		// A wish alone would do harm: a thief whose session ends here could have
+		// its mail sent once more, to the address the thief chose.
+		u.NewEmail, u.EmailChangeProved = "", 0
+		err = tx.SetUser(u)
 	}
 	if err != nil {
 		return err

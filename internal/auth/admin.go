@@ -151,7 +151,7 @@ func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChang
 		if err == nil && hash != "" {
 			err = s.replacePassword(tx, c, &u, hash, SessionID{})
 		}
-		if err != nil || ch.BanFor == nil || *ch.BanFor == 0 {
+		if err != nil || ch.BanFor == nil || *ch.BanFor <= 0 {
 			return err
 		}
 		return s.shutOut(tx, c, &u, UserBannedEvent, "banned")

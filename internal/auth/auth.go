@@ -228,6 +228,9 @@ func (s *Service) alive(sess *Session, now time.Time) error {
 // grant signs the access token; it needs no transaction.
 func (s *Service) grant(tenant TenantID, u User, sess Session, generation int64, now time.Time) (*Grant, error) {
 	exp := now.Add(s.policy.AccessTTL)
+	if !sess.NotAfter.IsZero() && exp.After(sess.NotAfter) {
+		exp = sess.NotAfter // who verifies offline knows of no other end
+	}
 	access, err := s.ring.keys.Sign(token.Claims{
 		Issuer: s.policy.Issuer, Subject: u.ID.String(), Audience: token.Audience(u.Aud),
 		ExpiresAt: numeric(exp), IssuedAt: numeric(now),
@@ -241,7 +244,7 @@ func (s *Service) grant(tenant TenantID, u User, sess Session, generation int64,
 	r := token.Refresh{Session: sess.ID, Generation: generation}
 	return &Grant{
 		User: u, Session: sess, Access: access, Refresh: r.String(tenant, s.refreshMAC),
-		Expires: exp, TTL: s.policy.AccessTTL,
+		Expires: exp, TTL: exp.Sub(now),
 	}, nil
 }
 

@@ -23,6 +23,8 @@ const (
 	SignupDisabled       Code = "signup_disabled"         //
 	EmailDisabled        Code = "email_disabled"          // e-mail is no way in here
 	MagicLinkDisabled    Code = "magic_link_disabled"     //
+	PhoneDisabled        Code = "phone_disabled"          // likewise the phone
+	AnonymousDisabled    Code = "anonymous_disabled"      // likewise nobody in particular
 	MethodDisabled       Code = "method_disabled"         // no such way in here
 	NoSuchUserForCode    Code = "no_such_user_for_code"   // a code was asked for an unknown address and no user may be made
 	InvalidCredentials   Code = "invalid_credentials"     // wrong secret, or no such user: never say which
@@ -65,7 +67,7 @@ const (
 // Codes lists every code a client may see.
 var Codes = []Code{
 	InvalidInput, MalformedBody, BodyTooLarge, NotFound, EmailInvalid, PasswordMissing, PasswordTooLong, WeakPassword, SamePassword,
-	SignupDisabled, EmailDisabled, MagicLinkDisabled, MethodDisabled, NoSuchUserForCode, InvalidCredentials,
+	SignupDisabled, EmailDisabled, MagicLinkDisabled, PhoneDisabled, AnonymousDisabled, MethodDisabled, NoSuchUserForCode, InvalidCredentials,
 	EmailNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, IDTaken, CodeFailed, LinkFailed,
 	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
 	SessionGone, SessionExpired, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
@@ -29,6 +30,7 @@ func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input,
 	if s.policy.EmailDisabled {
 		return nil, fail(EmailDisabled)
 	}
+	in.Kinds = slices.DeleteFunc(slices.Clone(in.Kinds), func(k Kind) bool { return !k.signsIn() })
 	// 2. The slow part of judging, and of a password that comes along.
 	verdict, err := m.Finish(ctx, &Kit{s, c}, in)
 	if err != nil {

@@ -121,31 +121,42 @@ func (d *Desk) UseLink(kinds []Kind, link string) (*Question, error) {
 // UseCode spends a try on the questions of those kinds put to that address and
 // consumes the one whose short secret this is; nil: none.
 func (d *Desk) UseCode(kinds []Kind, email, code string) (*Question, error) {
-	u, err := d.tx.UserByEmail(email)
+	for _, k := range kinds {
+		asked, err := d.tx.AskedAt(string(k), email, maxAsked)
+		if err != nil {
+			return nil, err
+		}
+		for _, subject := range asked {
+			q, err := d.tryCode(k, subject, code)
+			if q != nil || err != nil {
+				return q, err
+			}
+		}
+	}
+	return nil, nil
+}
+
+// maxAsked bounds how many questions of a kind to one mailbox one answer is
+// held against: several people may want the same new address.
+const maxAsked = 3
+
+// tryCode spends a try on one question and consumes it if code is its answer.
+func (d *Desk) tryCode(k Kind, subject []byte, code string) (*Question, error) {
+	c, err := d.tx.TryCode(string(k), subject, codeTries)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, k := range kinds {
-		c, err := d.tx.TryCode(string(k), u.ID[:], codeTries)
-		if errors.Is(err, store.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if !secret.Same(c.CodeHash, d.s.codeHash(k, u.ID, c.SentTo, code)) {
-			continue // the try stays counted
-		}
-		used, err := d.tx.UseChallenge(c.ID, c.Kind, c.Subject)
-		if err != nil || !used {
-			return nil, err
-		}
-		return readQuestion(c)
+	if !secret.Same(c.CodeHash, d.s.codeHash(k, c.UserID, c.SentTo, code)) {
+		return nil, nil // the try stays counted
 	}
-	return nil, nil
+	used, err := d.tx.UseChallenge(c.ID, c.Kind, c.Subject)
+	if err != nil || !used {
+		return nil, err
+	}
+	return readQuestion(c)
 }
 
 // UseAuthCode spends a try on an authorization code and consumes it when right

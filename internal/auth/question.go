@@ -27,6 +27,17 @@ const (
 	KindSetup         Kind = "setup"
 )
 
+// signsIn tells whether the answer to a question of that kind opens a session
+// by itself. An authorization code needs its verifier, and must not come in by
+// the door of links without it.
+func (k Kind) signsIn() bool {
+	switch k {
+	case KindConfirmation, KindInvite, KindRecovery, KindMagicLink, KindChangeCurrent, KindChangeNew:
+		return true
+	}
+	return false
+}
+
 // mailKinds are the messages that carry a question.
 var mailKinds = map[Kind]notify.Kind{
 	KindConfirmation: notify.Confirmation, KindInvite: notify.Invite, KindRecovery: notify.Recovery,

@@ -122,7 +122,7 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 // Resend mails the last unanswered question of a kind again, with new secrets.
 // Where there is nothing to send, nothing is sent and nothing is said.
 //
-// Codes: EmailInvalid, TooSoon.
+// Codes: EmailInvalid, TooSoon. Events: CodeAsked.
 func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, email string, f Flow) error {
 	email, err := CleanEmail(email)
 	if err != nil {
@@ -150,6 +150,9 @@ func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, email string,
 			}
 		default:
 			return nil
+		}
+		if err == nil {
+			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(kind)})
 		}
 		if err != nil {
 			return err

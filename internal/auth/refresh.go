@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"time"
 
 	"gatehouse/internal/store"
 	"gatehouse/internal/token"
@@ -24,62 +25,79 @@ func (s *Service) Refresh(ctx context.Context, c Caller, raw string) (*Grant, er
 	if !ok {
 		return nil, fail(RefreshMalformed) // no query was spent on it
 	}
+	for range maxRaces {
+		g, err := s.refresh(ctx, c, r)
+		if g != nil || err != nil {
+			return g, err
+		}
+	}
+	return nil, fail(Busy)
+}
+
+// maxRaces bounds how often one refresh looks again because another was
+// quicker. The second look finds the generation moved, so two are enough.
+const maxRaces = 4
+
+// refresh looks at the session, decides, and writes only what the decision
+// needs: a trade of the newest generation is one conditional update, a lost
+// answer costs no write at all. Neither a Grant nor an error: look again.
+func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Grant, error) {
 	var u User
 	var sess Session
-	var refused error
-	now := s.db.Now()
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		refused, now = nil, tx.Now
-		rotated, err := tx.Rotate(r.Session, r.Generation, c.IP, cut(c.Agent, 255)) // first: racers queue on the row
-		if err != nil {
-			return err
-		}
+	var now time.Time
+	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		now = tx.Now
 		sess, u, err = tx.SessionUser(r.Session)
-		if errors.Is(err, store.ErrNotFound) {
-			refused = fail(RefreshNotFound)
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return s.judgeRefresh(tx, c, &sess, &u, r.Generation, rotated, &refused)
+		return err
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fail(RefreshNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if refused != nil {
-		return nil, refused
+	err = s.alive(&sess, now)
+	if CodeOf(err) == SessionGone && err != nil {
+		return nil, fail(RefreshNotFound)
+	}
+	if err == nil {
+		err = s.admit(&u, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch n := r.Generation; {
+	case n == sess.Generation: // the newest
+		rotated := false
+		err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+			rotated, err = tx.Rotate(r.Session, n, c.IP, cut(c.Agent, 255))
+			return err
+		})
+		if err != nil || !rotated { // another tab was quicker, or the session ended
+			return nil, err
+		}
+	case n == sess.Generation-1: // the answer was lost, or another tab was quicker
+	case n == sess.Generation-2 && now.Sub(sess.ParentRotatedAt) <= s.policy.ReuseGrace:
+	case n > sess.Generation: // from before the database was put back to an older state
+		return nil, fail(RefreshNotFound)
+	default:
+		return nil, s.endReused(ctx, c, &sess, n)
 	}
 	return s.grant(c.Tenant, u, sess, r.Generation+1, now)
 }
 
-// judgeRefresh decides what generation n is worth to a session. Returning a
-// refusal as an error takes back the rotation; one in refused commits.
-func (s *Service) judgeRefresh(tx *store.Tx, c Caller, sess *Session, u *User, n int64, rotated bool, refused *error) error {
-	err := s.alive(sess, tx.Now)
-	if CodeOf(err) == SessionGone {
-		err = fail(RefreshNotFound)
-	}
-	if err == nil {
-		err = s.admit(u, tx.Now)
-	}
+// endReused ends the session of a token that came back too late, and refuses
+// it: the refusal is an error only after the end is on disk.
+func (s *Service) endReused(ctx context.Context, c Caller, sess *Session, n int64) error {
+	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		ended, err := tx.EndSession(sess.ID, "refresh token reused")
+		if err != nil || !ended {
+			return err
+		}
+		return s.emit(tx, c, ReuseDetected, sess.UserID, sess.ID, map[string]any{"generation": n, "newest": sess.Generation})
+	})
 	if err != nil {
 		return err
 	}
-	switch {
-	case rotated: // the newest
-		return nil
-	case n == sess.Generation-1: // the answer was lost, or another tab was quicker
-		return nil
-	case n == sess.Generation-2 && tx.Now.Sub(sess.ParentRotatedAt) <= s.policy.ReuseGrace:
-		return nil
-	case n >= sess.Generation: // from before the database was put back to an older state
-		return fail(RefreshNotFound)
-	}
-	*refused = fail(RefreshReused)
-	_, err = tx.EndSession(sess.ID, "refresh token reused")
-	if err != nil {
-		return err
-	}
-	return s.emit(tx, c, ReuseDetected, sess.UserID, sess.ID, map[string]any{"generation": n, "newest": sess.Generation})
+	return fail(RefreshReused)
 }

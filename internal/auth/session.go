@@ -60,34 +60,12 @@ func (s *Service) viewer(ctx context.Context, c Caller, claims *token.Claims) (*
 	if sidErr != nil && (claims.SessionID != "" || !claims.Foreign) {
 		return nil, &Error{Code: TokenInvalid, Err: sidErr}
 	}
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
-		if sidErr != nil { // a token without a session, signed with the operator's own key
-			var err error
-			v.User, err = tx.User(uid)
-			if errors.Is(err, store.ErrNotFound) {
-				return fail(UserGone)
-			}
-			if err != nil {
-				return err
-			}
-			return s.admit(&v.User, tx.Now)
-		}
-		var err error
-		v.Session, v.User, err = tx.SessionUser(sid)
-		if errors.Is(err, store.ErrNotFound) {
-			return s.missingSession(tx, uid)
-		}
-		if err != nil {
-			return err
-		}
-		if v.User.ID != uid {
-			return fail(TokenInvalid)
-		}
-		err = s.alive(&v.Session, tx.Now)
-		if err != nil {
-			return err
-		}
-		return s.admit(&v.User, tx.Now)
+	if sidErr != nil { // a token without a session, signed with the operator's own key
+		sid = SessionID{}
+	}
+	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		v.Session, v.User, err = s.look(tx, uid, sid)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -98,6 +76,33 @@ func (s *Service) viewer(ctx context.Context, c Caller, claims *token.Claims) (*
 		return nil, &Error{Code: TokenInvalid, Err: fmt.Errorf("audience %q", claims.Audience)}
 	}
 	return v, nil
+}
+
+// look reads a user and the session they use (the zero id: none) and refuses
+// what has ended. A change that was prepared slowly looks again in its
+// transaction: a session may have ended meanwhile, and must change nothing.
+func (s *Service) look(tx *store.Tx, uid UserID, sid SessionID) (sess Session, u User, err error) {
+	if sid.IsZero() {
+		u, err = tx.User(uid)
+		if errors.Is(err, store.ErrNotFound) {
+			err = fail(UserGone)
+		}
+	} else {
+		sess, u, err = tx.SessionUser(sid)
+		if errors.Is(err, store.ErrNotFound) {
+			err = s.missingSession(tx, uid)
+		}
+		if err == nil && u.ID != uid {
+			err = fail(TokenInvalid)
+		}
+		if err == nil {
+			err = s.alive(&sess, tx.Now)
+		}
+	}
+	if err == nil {
+		err = s.admit(&u, tx.Now)
+	}
+	return sess, u, err
 }
 
 // missingSession tells a deleted user from an ended session that was swept.
@@ -130,7 +135,8 @@ func (s *Service) Administrator(ctx context.Context, c Caller, bearer string) (C
 	if err != nil {
 		return c, err
 	}
-	if claims.SessionID == "" && slices.Contains(s.policy.AdminRoles, claims.Role) && claims.Role != "" {
+	_, noUser := store.ParseUserID(claims.Subject)
+	if noUser != nil && claims.SessionID == "" && claims.Role != "" && slices.Contains(s.policy.AdminRoles, claims.Role) {
 		c.Actor = "role:" + claims.Role
 		return c, nil
 	}

@@ -28,7 +28,7 @@ type NewUser struct {
 //
 // Codes: SignupDisabled, EmailDisabled, EmailInvalid, PasswordMissing,
 // PasswordTooLong, WeakPassword, AlreadyRegistered, TooSoon, Busy.
-// Events: SignedUp, SignedIn.
+// Events: SignedUp, SignedIn; CodeAsked where the address has a user.
 func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Grant, error) {
 	if s.policy.SignupDisabled {
 		return nil, fail(SignupDisabled)
@@ -110,6 +110,9 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 			err = s.mail(tx, &u, notify.Mail{Kind: notify.AlreadyRegistered, To: email, Vars: notify.Vars{Email: email, SendingTo: email}}, s.policy.LinkTTL)
 		} else {
 			err = s.askByMail(tx, &u, KindConfirmation, email, f)
+		}
+		if err == nil {
+			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(KindConfirmation), "confirmed": confirmed})
 		}
 		if err != nil {
 			return err

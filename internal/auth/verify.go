@@ -40,7 +40,8 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 		}
 	}
 	if hash != "" && q.Kind == KindInvite {
-		err = tx.SetPassword(u.ID, []byte(hash))
+		// Not just set: the invited may have come by another door before.
+		err = s.replacePassword(tx, c, u, hash, SessionID{})
 		if err != nil {
 			return false, err
 		}

@@ -84,6 +84,19 @@ func (tx *Tx) TryCode(kind string, subject []byte, max int) (Challenge, error) {
 	return tx.challenge(`kind = ? AND subject = ?`, kind, subject)
 }
 
+// AskedAt returns the subjects of the newest living questions of a kind that
+// went to an address and have a code.
+func (tx *Tx) AskedAt(kind, sentTo string, limit int) (subjects [][]byte, err error) {
+	err = tx.rows(`SELECT subject FROM challenges WHERE tenant_id = ? AND sent_to = ? AND kind = ? AND used_at = 0 AND code_expires_at > ? ORDER BY created_at DESC LIMIT ?`,
+		[]any{tx.Tenant, sentTo, kind, micros(tx.Now), limit}, func(scan func(...any) error) error {
+			var s []byte
+			err := scan(&s)
+			subjects = append(subjects, s)
+			return err
+		})
+	return subjects, err
+}
+
 // TryToken is TryCode for a challenge found by its keyed hash: for a secret
 // that needs a second proof beside it, such as PKCE's verifier.
 func (tx *Tx) TryToken(hash []byte, max int) (Challenge, error) {

@@ -90,7 +90,7 @@ func Each(t *testing.T, f func(t *testing.T, db *store.DB, c *Clock)) {
 func Other() store.TenantID { return store.TenantID{15: 2} }
 
 // template returns the bytes of an empty, migrated database file. Migrating
-// takes thirty times as long as copying, so it happens once in a process.
+// takes far longer than copying, so it happens once in a process.
 var template = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "storetest")
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"gatehouse/internal/auth"
 )
@@ -73,8 +74,14 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 func decode(b []byte, v any) error {
+	if !utf8.Valid(b) { // the decoder would make one character of all broken ones, and one password of many
+		return malformed(errors.New("it is not UTF-8"))
+	}
 	if tooDeep(b) {
 		return malformed(fmt.Errorf("nested deeper than %d", maxDepth))
+	}
+	if key, twice := repeated(b); twice {
+		return malformed(fmt.Errorf("the key %q comes twice", key))
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber() // large integers in metadata must survive
@@ -100,6 +107,8 @@ func malformed(err error) error {
 		problem = "the body is empty"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		problem = "the body ends too early"
+	case errors.As(err, &kind) && kind.Field == "":
+		problem = "the body must be an object, not " + kind.Value
 	case errors.As(err, &kind):
 		problem = fmt.Sprintf("%s must be of another type than %s", kind.Field, kind.Value)
 	case errors.As(err, &syntax):
@@ -129,6 +138,51 @@ func tooDeep(b []byte) bool {
 		}
 	}
 	return false
+}
+
+// repeated finds a key that comes twice in one object (RFC 8259 §4): a filter
+// in front that reads the first one would let pass what we read in the second.
+// The keys of the outermost object are compared as the decoder matches them to
+// fields, whatever their case. Of what is no JSON it tells nothing.
+func repeated(b []byte) (key string, twice bool) {
+	type object struct {
+		keys map[string]bool // nil: an array
+		key  bool            // a key comes next
+	}
+	var open []object
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return "", false
+		}
+		n := len(open) - 1
+		switch {
+		case t == json.Delim('}') || t == json.Delim(']'):
+			open = open[:n]
+			continue
+		case n >= 0 && open[n].key:
+			key, _ := t.(string)
+			as := key
+			if n == 0 {
+				as = strings.ToLower(strings.ToUpper(key)) // so that the long s and the Kelvin sign fold, too
+			}
+			if open[n].keys[as] {
+				return key, true
+			}
+			open[n].keys[as], open[n].key = true, false
+			continue
+		case n >= 0 && open[n].keys != nil:
+			open[n].key = true // after this value
+		}
+		switch t {
+		case json.Delim('{'):
+			open = append(open, object{keys: map[string]bool{}, key: true})
+		case json.Delim('['):
+			open = append(open, object{})
+		}
+	}
 }
 
 // IsForm reports whether the body is form-encoded.

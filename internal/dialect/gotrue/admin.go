@@ -136,7 +136,7 @@ func (in adminUser) changes() (auth.UserChanges, error) {
 		ch.UserData = in.Data
 	}
 	if in.Phone != nil && *in.Phone != "" {
-		return ch, noEmail(*in.Phone)
+		return ch, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
 	}
 	if in.ID != nil && *in.ID != "" {
 		id, err := auth.ParseUserID(*in.ID)

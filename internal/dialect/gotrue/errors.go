@@ -33,6 +33,8 @@ var answers = map[auth.Code]answer{
 	auth.SamePassword:         {422, "same_password", "New password should be different from the old password.", 0, ""},
 	auth.SignupDisabled:       {422, "signup_disabled", "Signups not allowed for this instance", 403, ""},
 	auth.EmailDisabled:        {422, "email_provider_disabled", "Email logins are disabled", 400, ""},
+	auth.PhoneDisabled:        {400, "phone_provider_disabled", "Phone logins are disabled", 0, ""},
+	auth.AnonymousDisabled:    {422, "anonymous_provider_disabled", "Anonymous sign-ins are disabled", 0, ""},
 	auth.MagicLinkDisabled:    {422, "email_provider_disabled", "Login with magic link is disabled", 0, ""},
 	auth.MethodDisabled:       {400, "invalid_credentials", "unsupported_grant_type", 0, ""},
 	auth.NoSuchUserForCode:    {422, "otp_disabled", "Signups not allowed for otp", 0, ""},
@@ -80,6 +82,11 @@ const apiVersion = "2024-01-01"
 // fail writes err in the form the request expects.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *auth.Error
+	var off *notBuilt
+	if errors.As(err, &off) {
+		_ = web.JSON(w, off.status, a.body(w, r, off.answer, &auth.Error{Code: auth.MethodDisabled}, off.msg))
+		return
+	}
 	if !errors.As(err, &e) {
 		e = &auth.Error{Code: auth.Internal}
 		if r.Context().Err() != nil {

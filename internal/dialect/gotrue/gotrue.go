@@ -23,7 +23,8 @@ type Options struct {
 	ExternalURL string   // of this server; links in mails begin with it
 	SiteURL     string   // of the application
 	LinkHosts   []string // hosts that links may be built for instead, when a proxy names them
-	Manners     Manners  // Auto, or the family that every request is taken for
+	Manners     Manners  // of requests that do not tell; Auto: Supabase
+	TellTaken   bool     // a sign-up with a known address is told so, as Netlify did
 	LinkStyle   Manners  // Auto: by who asked
 	LinkPaths   map[auth.Kind]string
 	DirectLinks bool // a GET of a mailed link spends it: scanners will, too
@@ -73,6 +74,9 @@ func New(o Options) (http.Handler, error) {
 		"DELETE /admin/users/{id}":  a.admin(a.dropUser),
 		"POST /admin/generate_link": a.admin(a.generateLink),
 	} {
+		mux.Handle(pattern, web.Handle(f, a.fail))
+	}
+	for pattern, f := range switchedOff() {
 		mux.Handle(pattern, web.Handle(f, a.fail))
 	}
 	return mux, nil

@@ -49,7 +49,7 @@ func (a *api) otp(w http.ResponseWriter, r *http.Request) error {
 	}
 	if in.Email == "" {
 		if in.Phone != "" {
-			return noEmail(in.Phone)
+			return &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
 		}
 		return auth.Invalid("email", "One of email or phone must be set")
 	}
@@ -80,7 +80,7 @@ func (a *api) resend(w http.ResponseWriter, r *http.Request) error {
 	kind := map[string]auth.Kind{"signup": auth.KindConfirmation, "email_change": auth.KindChangeNew}[in.Type]
 	switch {
 	case in.Type == "sms" || in.Type == "phone_change":
-		return noEmail("phone")
+		return &auth.Error{Code: auth.PhoneDisabled, Field: "type"}
 	case kind == "":
 		return auth.Invalid("type", "Missing one of these types: signup, email_change, sms, phone_change")
 	case in.Email == "":

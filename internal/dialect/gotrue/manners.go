@@ -20,12 +20,10 @@ const (
 	Supabase Manners = "supabase"
 )
 
-// manners tells the families apart by what only one of them sends; what says
-// nothing is taken for Supabase, whose answers are the more careful ones.
+// manners tells the families apart by what only one of them sends. A request
+// that tells nothing is taken for the configured family, else for Supabase,
+// whose answers are the more careful ones.
 func (a *api) manners(r *http.Request) Manners {
-	if a.Manners == Netlify || a.Manners == Supabase {
-		return a.Manners
-	}
 	h := r.Header
 	switch {
 	case h.Get("X-Supabase-Api-Version") != "" || h.Get("X-Client-Info") != "" || h.Get("apikey") != "":
@@ -33,6 +31,8 @@ func (a *api) manners(r *http.Request) Manners {
 	case h.Get("X-Nf-Client") != "":
 		return Netlify
 	case r.URL.Path == "/token" && web.IsForm(r):
+		return Netlify
+	case a.Manners == Netlify:
 		return Netlify
 	}
 	return Supabase

@@ -20,15 +20,20 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if in.Email == "" {
-		return noEmail(in.Phone)
+	switch {
+	case in.Email == "" && in.Phone != "":
+		return &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
+	case in.Email == "" && in.Password == "":
+		return &auth.Error{Code: auth.AnonymousDisabled}
+	case in.Email == "":
+		return auth.Invalid("email", "To signup, please provide your email")
 	}
 	f, err := a.flow(r, in.pkceFields)
 	if err != nil {
 		return err
 	}
 	g, err := a.Auth.SignUp(r.Context(), web.Caller(r), auth.NewUser{
-		Email: in.Email, Password: in.Password, Data: in.Data, Tell: a.Manners == Netlify,
+		Email: in.Email, Password: in.Password, Data: in.Data, Tell: a.TellTaken,
 	}, f)
 	if err != nil {
 		return err
@@ -40,12 +45,4 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	a.setCookie(w, r, g)
 	s := sessionJSON(g)
 	return web.JSON(w, http.StatusOK, signedUp{s.User, s})
-}
-
-// noEmail says what is missing where an address is.
-func noEmail(phone string) error {
-	if phone != "" {
-		return auth.Invalid("phone", "Phone logins are not supported yet")
-	}
-	return auth.Invalid("email", "To signup, please provide your email")
 }

@@ -52,7 +52,7 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 	switch grant {
 	case "password":
 		if in.Email == "" && in.Phone != "" {
-			return nil, noEmail(in.Phone)
+			return nil, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
 		}
 		if in.Email != "" && in.Phone != "" {
 			return nil, auth.Invalid("email", "Only an email address or phone number should be provided on login.")
@@ -75,6 +75,9 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 			return nil, auth.Invalid("auth_code", "invalid request: both auth code and code verifier should be non-empty")
 		}
 		return a.Auth.SignIn(r.Context(), c, "pkce", auth.Input{Token: in.AuthCode, Verifier: in.CodeVerifier}, false)
+	}
+	if grant == "id_token" || grant == "web3" {
+		return nil, &notBuilt{answer{status: http.StatusBadRequest, code: "provider_disabled", msg: "Sign-ins of this kind are disabled"}}
 	}
 	return nil, &auth.Error{Code: auth.MethodDisabled, Field: "grant_type"}
 }

@@ -47,7 +47,7 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request, v *auth.Viewer)
 		return err
 	}
 	if in.Phone != nil && *in.Phone != "" {
-		return noEmail(*in.Phone)
+		return &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
 	}
 	f, err := a.flow(r, in.pkceFields)
 	if err != nil {

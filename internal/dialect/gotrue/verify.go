@@ -63,12 +63,12 @@ const onePending = "Confirmation link accepted. Please proceed to confirm link s
 
 // answerTo tells which way in a request means.
 func (a *api) answerTo(r *http.Request, in verifyRequest) (method string, input auth.Input, err error) {
+	if in.Phone != "" {
+		return "", input, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
+	}
 	kinds := questions[in.Type]
 	if kinds == nil {
 		return "", input, auth.Invalid("type", "Verify requires a verification type: signup, invite, recovery, magiclink, email_change or email")
-	}
-	if in.Phone != "" {
-		return "", input, noEmail(in.Phone)
 	}
 	if in.TokenHash != "" && in.Token != "" {
 		return "", input, auth.Invalid("token", "Verify requires either a token or a token hash")

@@ -134,6 +134,7 @@ CREATE TABLE challenges (
 
 CREATE UNIQUE INDEX challenges_token   ON challenges (tenant_id, token_hash);
 CREATE INDEX        challenges_user    ON challenges (tenant_id, user_id);
+CREATE INDEX        challenges_sent    ON challenges (tenant_id, sent_to, kind);
 CREATE INDEX        challenges_expires ON challenges (expires_at);
 
 CREATE TABLE events (

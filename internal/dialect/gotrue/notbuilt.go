@@ -1,0 +1,39 @@
+package gotrue
+
+import (
+	"net/http"
+
+	"gatehouse/internal/web"
+)
+
+// notBuilt is what the servers we stand in for say of a feature that is turned
+// off. Clients read it; a bare 404 breaks their parsers.
+type notBuilt struct{ answer }
+
+func (n *notBuilt) Error() string { return n.msg }
+
+// off answers for features that are not built yet.
+func off(status int, code, msg string) web.Func {
+	return func(http.ResponseWriter, *http.Request) error {
+		return &notBuilt{answer{status: status, code: code, msg: msg}}
+	}
+}
+
+// switchedOff are the routes of features that are not built yet.
+func switchedOff() map[string]web.Func {
+	saml := off(http.StatusNotFound, "saml_provider_disabled", "SAML 2.0 is disabled")
+	linking := off(http.StatusNotFound, "manual_linking_disabled", "Manual linking is disabled")
+	passkeys := off(http.StatusNotFound, "passkey_disabled", "Passkeys are disabled")
+	factors := off(http.StatusUnprocessableEntity, "mfa_totp_enroll_not_enabled", "MFA enroll is disabled for TOTP")
+	feature := off(http.StatusNotFound, "feature_disabled", "This feature is disabled")
+	provider := off(http.StatusBadRequest, "validation_failed", "Unsupported provider: provider is not enabled")
+	return map[string]web.Func{
+		"POST /sso": saml, "POST /sso/saml/acs": saml, "GET /sso/saml/metadata": saml,
+		"GET /authorize": provider, "GET /callback": provider, "POST /callback": provider,
+		"GET /user/identities/authorize": linking, "DELETE /user/identities/{id}": linking,
+		"POST /factors": factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
+		"/passkeys": passkeys, "/passkeys/": passkeys, "/oauth/": feature, "/user/oauth/grants": feature,
+		"/admin/oauth/": feature, "/admin/custom-providers": feature, "/admin/custom-providers/": feature, "/admin/sso/": saml,
+		"GET /.well-known/openid-configuration": feature, "GET /.well-known/oauth-authorization-server": feature,
+	}
+}
