@@ -8,8 +8,11 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"gatehouse/internal/auth"
@@ -127,13 +130,23 @@ func problems(err error) string {
 	case auth.PasswordMissing:
 		return "Please choose a password."
 	case auth.WeakPassword:
-		return fmt.Sprintf("The password needs at least %v characters, and one of every required set.", e.Params["min"])
+		reasons, ok := e.Params["reasons"].([]string)
+		if ok && slices.Contains(reasons, "length") {
+			return fmt.Sprintf("The password needs at least %v characters.", e.Params["min"])
+		}
+		return "The password needs a character of each of the required sets."
 	case auth.PasswordTooLong:
 		return "The password is longer than 1,024 bytes."
 	case auth.EmailTaken:
 		return "A user with that address exists already."
 	case auth.SetupClosed:
 		return "This link does not work any more: it is used up, older than 30 minutes, or there is an administrator. Restart the server for a new one, or run: gatehouse user promote ADDRESS"
+	case auth.NotFound:
+		return "There is nothing here."
+	case auth.BodyTooLarge:
+		return "That is more than a form of ours can hold."
+	case auth.MalformedBody:
+		return "The form could not be read."
 	case auth.Busy, auth.TooMany:
 		return "Too many requests at once. Please try again in a moment."
 	case auth.InvalidInput:
@@ -153,13 +166,24 @@ func (p *pages) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		status = http.StatusForbidden
 	case auth.NotFound:
 		status = http.StatusNotFound
+	case auth.BodyTooLarge:
+		status = http.StatusRequestEntityTooLarge
 	case auth.Busy, auth.TooMany:
 		status = http.StatusTooManyRequests
-		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(err)))
 	case auth.Internal:
 		status = http.StatusInternalServerError
 	}
 	_ = p.problem.Write(w, status, "That did not work", map[string]string{"Problem": problems(err)})
+}
+
+// retryAfter is in whole seconds, at least one.
+func retryAfter(err error) int {
+	var e *auth.Error
+	if !errors.As(err, &e) {
+		return 1
+	}
+	return max(1, int(math.Ceil(e.RetryAfter.Seconds())))
 }
 
 // local lets only a person at this machine see the inbox: it holds everybody's
