@@ -79,7 +79,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 
 	// 6. Open the doors.
 	defer runtime.KeepAlive(ballast())
-	err = banner(ctx, e, h, inbox != nil)
+	err = banner(ctx, e, h, "http://"+ln.Addr().String(), inbox != nil)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,8 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 }
 
 // banner prints what a newcomer needs next.
-func banner(ctx context.Context, e env, h *house, inbox bool) error {
+// address is where it listens, which need not be where others reach it.
+func banner(ctx context.Context, e env, h *house, address string, inbox bool) error {
 	url := h.cfg.Server.ExternalURL
 	link, offered, err := h.auth.OfferSetup(ctx)
 	if err != nil {
@@ -230,9 +231,9 @@ func banner(ctx context.Context, e env, h *house, inbox bool) error {
 	text := fmt.Sprintf(`Gatehouse %s is listening on %s
 
   First sign-up  curl -s %s/signup -H 'Content-Type: application/json' -d '{"email":"you@example.com","password":"correct horse battery"}'
-`, version, url, url)
+`, version, address, url)
 	if inbox {
-		text += fmt.Sprintf("  Its mail       %s/dev/inbox\n", url)
+		text += fmt.Sprintf("  Its mail       %s/dev/inbox\n", address) // not shown through a proxy
 	}
 	if offered {
 		text += fmt.Sprintf("  First admin    %s/setup?token=%s  (works once, for 30 minutes)\n", url, link)

@@ -80,8 +80,8 @@ func decode(b []byte, v any) error {
 	if tooDeep(b) {
 		return malformed(fmt.Errorf("nested deeper than %d", maxDepth))
 	}
-	if key, twice := repeated(b); twice {
-		return malformed(fmt.Errorf("the key %q comes twice", key))
+	if repeats(b) {
+		return malformed(errors.New("a key comes twice"))
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber() // large integers in metadata must survive
@@ -140,11 +140,11 @@ func tooDeep(b []byte) bool {
 	return false
 }
 
-// repeated finds a key that comes twice in one object (RFC 8259 §4): a filter
+// repeats reports whether a key comes twice in one object (RFC 8259 §4): a filter
 // in front that reads the first one would let pass what we read in the second.
 // The keys of the outermost object are compared as the decoder matches them to
 // fields, whatever their case. Of what is no JSON it tells nothing.
-func repeated(b []byte) (key string, twice bool) {
+func repeats(b []byte) bool {
 	type object struct {
 		keys map[string]bool // nil: an array
 		key  bool            // a key comes next
@@ -155,7 +155,7 @@ func repeated(b []byte) (key string, twice bool) {
 	for {
 		t, err := d.Token()
 		if err != nil {
-			return "", false
+			return false
 		}
 		n := len(open) - 1
 		switch {
@@ -164,14 +164,13 @@ func repeated(b []byte) (key string, twice bool) {
 			continue
 		case n >= 0 && open[n].key:
 			key, _ := t.(string)
-			as := key
 			if n == 0 {
-				as = strings.ToLower(strings.ToUpper(key)) // so that the long s and the Kelvin sign fold, too
+				key = strings.ToLower(strings.ToUpper(key)) // so that the long s and the Kelvin sign fold, too
 			}
-			if open[n].keys[as] {
-				return key, true
+			if open[n].keys[key] {
+				return true
 			}
-			open[n].keys[as], open[n].key = true, false
+			open[n].keys[key], open[n].key = true, false
 			continue
 		case n >= 0 && open[n].keys != nil:
 			open[n].key = true // after this value

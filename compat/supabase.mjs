@@ -1,0 +1,41 @@
+// A client of @supabase/auth-js, and what its answers look like when they are
+// refusals.
+
+import assert from 'node:assert/strict';
+import { AuthClient, isAuthApiError } from '@supabase/auth-js';
+import { PASSWORD, memory, someone } from './harness.mjs';
+
+let count = 0;
+
+// newClient is a client with an empty memory of its own. It refreshes only
+// when it must, so that tests say when.
+export function newClient(server, options = {}) {
+  return new AuthClient({
+    url: server.url,
+    autoRefreshToken: false,
+    persistSession: true,
+    detectSessionInUrl: false,
+    storage: memory(),
+    storageKey: `compat-${++count}`,
+    ...options,
+  });
+}
+
+// signedUp signs somebody up who need not confirm the address.
+export async function signedUp(server, options) {
+  const auth = newClient(server, options);
+  const email = someone();
+  const { data, error } = await auth.signUp({ email, password: PASSWORD });
+  assert.equal(error, null);
+  assert.ok(data.session, 'signed in at once');
+  return { auth, email, session: data.session, user: data.user };
+}
+
+// refused checks that an answer is the refusal a client of Supabase expects,
+// and returns it.
+export function refused({ error }, code, status) {
+  assert.ok(error, `expected ${code}, got no error`);
+  assert.ok(isAuthApiError(error), `expected ${code}, got ${error}`);
+  assert.deepEqual({ code: error.code, status: error.status }, { code, status }, error.message);
+  return error;
+}
