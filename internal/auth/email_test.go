@@ -100,7 +100,14 @@ func TestThreat_L30_noAddressBreaksALine(t *testing.T) {
 }
 
 func TestThreat_D04_longAddressesAreRefusedUnread(t *testing.T) {
-	exactly := func(n int) string { return strings.Repeat("a", n-len("@b.com")) + "@b.com" }
+	exactly := func(n int) string { // the local part at its own limit, the rest in the domain's labels
+		local, tail := strings.Repeat("a", 64)+"@", strings.Repeat("b.", 10)+"com"
+		for n-len(local)-len(tail) > 63 {
+			local += strings.Repeat("c", 60) + "."
+		}
+		return local + strings.Repeat("d", n-len(local)-len(tail)-1) + "." + tail
+	}
+	refusedEmail(t, "65 bytes before the @", strings.Repeat("a", 65)+"@b.com")
 	if _, err := CleanEmail(exactly(254)); err != nil { // RFC 5321 §4.5.3.1.3
 		t.Errorf("254 bytes: %v", err)
 	}

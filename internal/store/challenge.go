@@ -125,13 +125,6 @@ func (tx *Tx) DropChallenges(user UserID) error {
 	return err
 }
 
-// DropChallengeKind voids the unanswered questions of one kind to a subject.
-func (tx *Tx) DropChallengeKind(kind string, subject []byte) error {
-	_, err := tx.exec(`UPDATE challenges SET used_at = ? WHERE tenant_id = ? AND kind = ? AND subject = ? AND used_at = 0`,
-		micros(tx.Now), tx.Tenant, kind, subject)
-	return err
-}
-
 func (tx *Tx) challenge(where string, args ...any) (Challenge, error) {
 	var c Challenge
 	var code, token, created int64

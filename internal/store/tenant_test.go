@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,6 +192,10 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			q, _, err := tx.TokenChallenge(b.question.TokenHash)
 			return q.ID == b.question.ID, err
 		},
+		"AskedAt": func(tx *store.Tx, b belongings) (bool, error) {
+			found, err := tx.AskedAt(b.question.Kind, b.question.SentTo, 10)
+			return slices.ContainsFunc(found, func(s []byte) bool { return bytes.Equal(s, b.question.Subject) }), err
+		},
 		"TryCode": func(tx *store.Tx, b belongings) (bool, error) {
 			q, err := tx.TryCode(b.question.Kind, b.question.Subject, 5)
 			return q.ID == b.question.ID, err
@@ -202,9 +208,6 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			return tx.UseChallenge(b.question.ID, b.question.Kind, b.question.Subject)
 		},
 		"DropChallenges": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropChallenges(b.user.ID)) },
-		"DropChallengeKind": func(tx *store.Tx, b belongings) (bool, error) {
-			return did(tx.DropChallengeKind(b.question.Kind, b.question.Subject))
-		},
 		"AddEvent": func(tx *store.Tx, b belongings) (bool, error) {
 			return did(tx.AddEvent(store.Event{Name: "eve", UserID: b.user.ID, Data: []byte(`{}`)}))
 		},

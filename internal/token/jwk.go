@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -174,11 +173,4 @@ func publicJWK(kid, alg string, pub crypto.PublicKey) (json.RawMessage, error) {
 		return nil, fmt.Errorf("token: JWKS: %w", err)
 	}
 	return append(b[:len(b)-1], []byte(`,"key_ops":["verify"]}`)...), nil
-}
-
-// Fingerprint names a secret value in logs without telling it: eight hex
-// digits of its SHA-256.
-func Fingerprint(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return fmt.Sprintf("%x", sum[:4])
 }

@@ -344,12 +344,6 @@ func TestParseJWKs_namesAKeyByItsThumbprint(t *testing.T) {
 	}
 }
 
-func TestFingerprint_tellsNothingButWhetherTwoAreTheSame(t *testing.T) {
-	if got, want := token.Fingerprint("abc"), "ba7816bf"; got != want { // FIPS 180-4, the message "abc"
-		t.Errorf("got %s, want %s", got, want)
-	}
-}
-
 // GoTrue on Netlify names its keys so; the secret came along without a name.
 func TestKeys_tokensOfBeforeTheMoveAreReadWithTheSharedSecret(t *testing.T) {
 	ring := newRing(t, token.Secret("", []byte(shared), true))
