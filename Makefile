@@ -32,6 +32,8 @@ lint: ## golangci-lint, from its own module so that it adds nothing to ours
 
 gen: ## the generated documents
 	$(GO) test ./internal/config -run TestMarkdown -update
+	$(GO) test ./internal/auth -run TestEvents_document -update
+	$(GO) test ./internal/dialect/gotrue -run TestErrors_document -update-docs
 	$(GO) run ./docs/mission
 
 gen-check: ## fails if `make gen` would change something

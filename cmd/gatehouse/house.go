@@ -92,7 +92,11 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 	if err != nil {
 		return nil, err
 	}
-	root, err := rootKey(cfg.Server, under(e, cfg.Server.Data))
+	begun, err := auth.Begun(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	root, err := rootKey(cfg.Server, under(e, cfg.Server.Data), begun)
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +144,17 @@ func upToDate(ctx context.Context, cfg *config.Config, db *store.DB) error {
 }
 
 // rootKey is the key everything sealed and every keyed hash hangs on: from the
-// configuration, or from a file made at the first start.
-func rootKey(cfg config.Server, data string) (*secret.Root, error) {
+// configuration, or from a file made at the first start, and never later.
+func rootKey(cfg config.Server, data string, begun bool) (*secret.Root, error) {
 	key := cfg.SealingKey()
 	if key != nil {
 		return secret.NewRoot(key)
 	}
 	path := filepath.Join(data, "master.key")
 	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && begun {
+		return nil, fmt.Errorf("master key: %s is missing, and the database was begun with it; put it back from your backup, or set GATEHOUSE_MASTER_KEY", path)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = newRootKey(path)
 	}

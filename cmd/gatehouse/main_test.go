@@ -43,8 +43,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GATEHOUSE_PORT", "0")
 			e.Setenv("GATEHOUSE_PASSWORD_HASH_MEMORY", "64")
 			e.Setenv("GATEHOUSE_PASSWORD_HASH_TIME", "1")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every command takes a second more under -race
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"capture": capture, "private": private},

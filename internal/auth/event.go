@@ -15,23 +15,23 @@ type EventName string
 // The events. Refreshes are not among them: the database grows with users,
 // not with requests.
 const (
-	SignedUp          EventName = "user.signed_up"
-	Invited           EventName = "user.invited"
-	Confirmed         EventName = "user.confirmed"
-	SignedIn          EventName = "session.opened"     // data: method
-	SignedOut         EventName = "session.ended"      // data: reason, sessions
-	ReuseDetected     EventName = "session.reuse"      // an old refresh token came back
-	RecoveryAsked     EventName = "recovery.requested" //
-	CodeAsked         EventName = "code.requested"     // data: kind
-	PasswordChanged   EventName = "password.changed"   //
-	EmailChangeAsked  EventName = "email.change_requested"
-	EmailChanged      EventName = "email.changed"
-	UserUpdated       EventName = "user.updated" // data: fields
-	UserBannedEvent   EventName = "user.banned"
-	UserDeletedEvent  EventName = "user.deleted" // data: soft
-	LinkMade          EventName = "link.generated"
-	FirstAdmin        EventName = "setup.completed"
-	SigningKeyRotated EventName = "key.rotated"
+	SignedUp          EventName = "user.signed_up"         // a user was made, by themselves or by an administrator
+	Invited           EventName = "user.invited"           // a user was invited, or invited again
+	Confirmed         EventName = "user.confirmed"         // an address was proved for the first time; data: by
+	SignedIn          EventName = "session.opened"         // data: method
+	SignedOut         EventName = "session.ended"          // one for each session; data: reason
+	ReuseDetected     EventName = "session.reuse"          // an old refresh token came back and its session was ended; data: generation, newest
+	RecoveryAsked     EventName = "recovery.requested"     // a way back in was mailed
+	CodeAsked         EventName = "code.requested"         // a link or code was mailed; data: kind
+	PasswordChanged   EventName = "password.changed"       // all other sessions ended with it
+	EmailChangeAsked  EventName = "email.change_requested" // a user wants another address
+	EmailChanged      EventName = "email.changed"          // every address that must has agreed
+	UserUpdated       EventName = "user.updated"           // data: the names of what changed, never the values
+	UserBannedEvent   EventName = "user.banned"            // all sessions ended with it
+	UserDeletedEvent  EventName = "user.deleted"           // all sessions ended with it
+	LinkMade          EventName = "link.generated"         // an administrator was handed a link; data: kind
+	FirstAdmin        EventName = "setup.completed"        // the first administrator was made by the printed link
+	SigningKeyRotated EventName = "key.rotated"            // data: kid
 )
 
 // Events lists every name.

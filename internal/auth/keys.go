@@ -37,13 +37,26 @@ func (s *Service) LoadKeys(ctx context.Context) error {
 	return s.loadKeys(ctx)
 }
 
+// rootCheck names the value a master key is recognised by.
+const rootCheck = "master key check"
+
+// Begun reports whether a master key was used with this database before: then
+// it is the only one, and making another would only hide that it is lost.
+func Begun(ctx context.Context, db *store.DB) (begun bool, err error) {
+	err = db.Read(ctx, TenantID{}, func(tx *store.Tx) (err error) {
+		begun, err = tx.HasValue(rootCheck)
+		return err
+	})
+	return begun, err
+}
+
 // CheckRoot refuses a master key that is not the one this database was begun
 // with: with another, every session, code and queued mail would die silently.
 func (s *Service) CheckRoot(ctx context.Context) error {
-	mine := s.root.MAC("master key check")
+	mine := s.root.MAC(rootCheck)
 	var kept []byte
 	err := s.db.Write(ctx, TenantID{}, func(tx *store.Tx) (err error) {
-		kept, err = tx.KeepValue("master key check", mine[:])
+		kept, err = tx.KeepValue(rootCheck, mine[:])
 		return err
 	})
 	if err == nil && !secret.Same(kept, mine[:]) {

@@ -235,7 +235,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 	// These are the workers', who serve all tenants at once.
 	forAll := []string{"TakeDeliveries", "DropDelivery", "PutBackDelivery", "BuryDelivery", "NextDelivery", "CountDeliveries", "Sweep"}
 	// Checked by TestAddDelivery_remembersItsTenant; the server's own.
-	forAll = append(forAll, "AddDelivery", "KeepValue")
+	forAll = append(forAll, "AddDelivery", "KeepValue", "HasValue")
 
 	known := map[string]bool{}
 	for _, name := range forAll {

@@ -13,3 +13,10 @@ func (tx *Tx) KeepValue(name string, value []byte) ([]byte, error) {
 	_, err = tx.exec(`INSERT INTO server_values (name, value) VALUES (?, ?)`, name, value)
 	return value, err
 }
+
+// HasValue reports whether a value of that name is kept.
+func (tx *Tx) HasValue(name string) (bool, error) {
+	var n int
+	err := tx.row(`SELECT COUNT(*) FROM server_values WHERE name = ?`, []any{name}, &n)
+	return n > 0, err
+}
