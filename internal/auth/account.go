@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"gatehouse/internal/store"
 )
@@ -52,6 +54,9 @@ func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Change
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
 		refused = nil
 		_, u, err = s.look(tx, v.User.ID, v.Session.ID)
+		if err == nil && ch.AppData != nil && u.Role != s.policy.AdminRole {
+			err = fail(NotYours) // demoted while we were hashing
+		}
 		if err != nil {
 			return err
 		}
@@ -96,11 +101,7 @@ func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes,
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if u.NewEmail == email {
-			err = s.tooSoon(u.EmailChangeSentAt, tx.Now)
-		} else {
-			err = nil
-		}
+		err = s.tooSoon(u.EmailChangeSentAt, tx.Now) // of any address: nobody's session is a way to mail strangers
 		if err != nil {
 			return err
 		}
@@ -136,12 +137,16 @@ func (s *Service) askChange(tx *store.Tx, u *User, f Flow) error {
 type wanted struct {
 	hash string // of the new one
 	old  string // the stored hash it was compared with
+	same bool   // it is the old one: told only after the mailed code was right
 }
 
 // wantPassword checks and hashes, before the transaction.
 func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Changes) (*wanted, error) {
 	if ch.Password == nil || *ch.Password == "" {
 		return nil, nil
+	}
+	if ch.Nonce == "" && s.needsNonce(v, s.db.Now()) {
+		return nil, fail(ReauthNeeded) // before anything is compared: a stolen session is no way to try passwords
 	}
 	var old string
 	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
@@ -171,16 +176,17 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 	if err != nil {
 		return nil, err
 	}
+	pw := &wanted{hash: hash, old: old}
 	if old != "" {
-		same, _, err := s.checkPassword(ctx, c, old, *ch.Password)
-		if err != nil {
-			return nil, err
-		}
-		if same {
-			return nil, fail(SamePassword)
-		}
+		pw.same, _, err = s.checkPassword(ctx, c, old, *ch.Password)
 	}
-	return &wanted{hash: hash, old: old}, nil
+	return pw, err
+}
+
+// needsNonce tells whether a session is too old to change the password without
+// a mailed code.
+func (s *Service) needsNonce(v *Viewer, now time.Time) bool {
+	return s.policy.ReauthenticatePW && now.Sub(v.Session.CreatedAt) > reauthAfter
 }
 
 // fromMail tells whether the session was opened by a mailed question, which
@@ -200,10 +206,7 @@ func (s *Service) fromMail(v *Viewer) string {
 // setPassword stores a new password. The other sessions end and every mailed
 // secret dies: whoever knew the old password, or reads old mail, is out.
 func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wanted, nonce string) error {
-	if s.policy.ReauthenticatePW && tx.Now.Sub(v.Session.CreatedAt) > reauthAfter {
-		if nonce == "" {
-			return fail(ReauthNeeded)
-		}
+	if s.needsNonce(v, tx.Now) {
 		q, err := (&Desk{s, tx}).UseCode([]Kind{KindReauth}, u.Email, nonce)
 		if err != nil {
 			return err
@@ -211,6 +214,9 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 		if q == nil || q.UserID != u.ID {
 			return fail(ReauthFailed)
 		}
+	}
+	if pw.same {
+		return fail(SamePassword)
 	}
 	now, err := tx.PasswordOf(u.ID)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -247,4 +253,18 @@ func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, 
 	return err
 }
 
-func keys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+// keys names what was changed, for the audit trail. A caller may send
+// thousands, and of any length: the trail keeps a few, cut.
+func keys(m map[string]any) []string {
+	const most, longest = 20, 64
+	names := slices.Sorted(maps.Keys(m))
+	more := len(names) - most
+	names = names[:min(len(names), most)]
+	for i := range names {
+		names[i] = cut(names[i], longest)
+	}
+	if more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return names
+}

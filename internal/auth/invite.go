@@ -56,9 +56,18 @@ func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]
 	if !u.EmailVerifiedAt.IsZero() {
 		return u, fail(EmailTaken)
 	}
-	// A password chosen by whoever signed up with this address before must not
-	// open the account of the person who is being invited.
+	// Whoever signed up with this address before never proved it: neither the
+	// password nor the data they chose are for the person who is invited.
 	err = tx.DropCredentials(u.ID)
+	if u.InvitedAt.IsZero() {
+		u.UserMetadata = nil
+	}
+	if err == nil {
+		u.UserMetadata, err = mergeMetadata(u.UserMetadata, data)
+	}
+	if err == nil {
+		err = s.markVerified(tx, &u) // brings the identity's copy of the data in line
+	}
 	if err == nil {
 		err = s.emit(tx, c, Invited, u.ID, SessionID{}, nil)
 	}

@@ -29,8 +29,8 @@ const reloadEvery = 10 * time.Second
 const signingKeySeal = "signing key"
 
 // LoadKeys reads the key ring, making the first key where there is none. It is
-// called at the start and then every minute, so that every node publishes a
-// new key long before any node signs with it.
+// called at the start and then every few seconds, so that every node publishes
+// a new key long before any node signs with it, and drops a leaked one.
 func (s *Service) LoadKeys(ctx context.Context) error {
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
@@ -90,6 +90,10 @@ func (s *Service) loadKeys(ctx context.Context) error {
 		var err error
 		s.ring.keys, err = token.NewKeys(keys...)
 		return err
+	}
+	have, _ := s.ring.keys.List(s.ring.loaded)
+	if slices.EqualFunc(have, keys, func(a, b token.Key) bool { return a.ID == b.ID }) {
+		return nil // a new ring would forget every verdict of the old one
 	}
 	return s.ring.keys.Replace(keys...)
 }
@@ -152,8 +156,13 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, f
 		if err != nil || first {
 			return err
 		}
-		// What the old keys sign until then must verify until it expires.
-		err = tx.RetireSigningKeys(k.ID, signsAt.Add(s.policy.AccessTTL+time.Hour))
+		// What the old keys sign until then must verify until it expires; with
+		// no overlap they are not trusted any more at all.
+		retire := signsAt.Add(s.policy.AccessTTL + time.Hour)
+		if overlap == 0 {
+			retire = tx.Now
+		}
+		err = tx.RetireSigningKeys(k.ID, retire)
 		if err == nil {
 			err = tx.DropSigningKeys(tx.Now.Add(-24 * time.Hour))
 		}
@@ -165,9 +174,9 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, f
 }
 
 // RotateKeys makes the next signing key. It is published at once and signs
-// after Policy.KeyOverlap, when every verifier has had time to fetch it; with
-// now it signs at once, and tokens may be refused by verifiers that keep their
-// copy of the key set.
+// after Policy.KeyOverlap, when every verifier has had time to fetch it. With
+// now it signs at once and every older key is refused from then on: for a key
+// that leaked. Access tokens die with it; sessions live on and refresh.
 func (s *Service) RotateKeys(ctx context.Context, c Caller, now bool) error {
 	if slices.ContainsFunc(s.ring.configured, token.Key.Signs) {
 		return errors.New("the signing key comes from the configuration (JWT_SECRET or JWT_KEYS): change it there")

@@ -22,6 +22,17 @@ import (
 // UserBanned, EmailTaken, InvitePasswordNeeded, WeakPassword, PasswordTooLong, Busy.
 // Events: SignedIn; Confirmed, EmailChanged where the proof was of an address.
 func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
+	g, err := s.signIn(ctx, c, method, in, byLink)
+	if errors.Is(err, ErrMoved) {
+		g, err = s.signIn(ctx, c, method, in, byLink)
+	}
+	if errors.Is(err, ErrMoved) {
+		err = &Error{Code: InvalidCredentials, Err: err}
+	}
+	return g, err
+}
+
+func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
 	// 1. Is this way in open?
 	m, ok := s.methods[method]
 	if !ok {

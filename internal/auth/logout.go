@@ -44,8 +44,45 @@ func (s *Service) SignOut(ctx context.Context, c Caller, v *Viewer, scope Scope)
 	})
 }
 
+// SignOutUser ends all sessions of a user for an administrator.
+//
+// Events: SignedOut.
+func (s *Service) SignOutUser(ctx context.Context, c Caller, id UserID) (n int, err error) {
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		ended, err := tx.EndSessions(id, SessionID{}, "signed out by an administrator")
+		n = len(ended)
+		if err != nil {
+			return err
+		}
+		return s.ended(tx, c, id, "administrator", ended)
+	})
+	return n, err
+}
+
+// SignOutAll ends every session there is: after a backup was put back, or a
+// break-in.
+//
+// Events: SignedOut, one for all.
+func (s *Service) SignOutAll(ctx context.Context, c Caller) (n int, err error) {
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		n, err = tx.EndAllSessions("all signed out by an administrator")
+		if err != nil {
+			return err
+		}
+		return s.emit(tx, c, SignedOut, UserID{}, SessionID{}, map[string]any{"reason": "everybody", "sessions": n})
+	})
+	return n, err
+}
+
+// manyEnded is from when on sessions that end together share one event: a user
+// with thousands must not hold up every writer.
+const manyEnded = 100
+
 // ended emits one event for each session that ended.
 func (s *Service) ended(tx *store.Tx, c Caller, user UserID, reason string, sessions []SessionID) error {
+	if len(sessions) > manyEnded {
+		return s.emit(tx, c, SignedOut, user, SessionID{}, map[string]any{"reason": reason, "sessions": len(sessions)})
+	}
 	for _, id := range sessions {
 		err := s.emit(tx, c, SignedOut, user, id, map[string]any{"reason": reason})
 		if err != nil {

@@ -28,6 +28,11 @@ type Verdict func(*Desk) (Proof, error)
 // ErrDenied is how a Verdict says no without saying more.
 var ErrDenied = errors.New("auth: denied")
 
+// ErrMoved is how a Verdict says that what it judged by was replaced meanwhile,
+// as a password's hash is when two sign-ins renew it at one instant. Nothing is
+// kept and the answer is judged once more.
+var ErrMoved = errors.New("auth: changed meanwhile")
+
 // Input is what the client sent.
 type Input struct {
 	Email    string // canonical

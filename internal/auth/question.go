@@ -52,6 +52,7 @@ type Question struct {
 	SentTo     string    `json:"-"`
 	ExpiresAt  time.Time `json:"-"`
 	RedirectTo string    `json:"redirect_to,omitempty"`
+	NewEmail   string    `json:"new_email,omitempty"` // of a change of address: a yes to one is not a yes to another
 	PKCE       PKCE      `json:"pkce,omitzero"`
 	AMR        string    `json:"amr,omitempty"` // of an authorization code: how its owner signed in
 }
@@ -100,7 +101,11 @@ func (s *Service) ask(tx *store.Tx, u *User, k Kind, to string, f Flow) (secrets
 	if f.PKCE.Challenge != "" {
 		sec.link = "pkce_" + sec.link // some server-side clients look for it
 	}
-	data, err := json.Marshal(Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE})
+	q := Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE}
+	if k == KindChangeCurrent || k == KindChangeNew {
+		q.NewEmail = u.NewEmail
+	}
+	data, err := json.Marshal(q)
 	if err != nil {
 		return sec, fmt.Errorf("auth: question: %w", err)
 	}
@@ -158,7 +163,7 @@ func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) 
 // tooSoon refuses a second mail of a kind within MailEvery of the last.
 func (s *Service) tooSoon(last, now time.Time) error {
 	wait := s.policy.MailEvery - now.Sub(last)
-	if last.IsZero() || wait <= 0 {
+	if last.IsZero() || wait <= 0 || last.After(now) { // the clock was set back: better one mail too many
 		return nil
 	}
 	return &Error{Code: TooSoon, RetryAfter: wait}

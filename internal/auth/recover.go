@@ -122,8 +122,11 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 // Resend mails the last unanswered question of a kind again, with new secrets.
 // Where there is nothing to send, nothing is sent and nothing is said.
 //
-// Codes: EmailInvalid, TooSoon. Events: CodeAsked.
+// Codes: EmailDisabled, EmailInvalid, TooSoon. Events: CodeAsked.
 func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, email string, f Flow) error {
+	if s.policy.EmailDisabled {
+		return fail(EmailDisabled)
+	}
 	email, err := CleanEmail(email)
 	if err != nil {
 		return err

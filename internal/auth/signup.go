@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,8 +24,9 @@ type NewUser struct {
 // With Autoconfirm the Grant has tokens. Without, a mail goes out and the
 // Grant has none; an address whose owner has confirmed it gets the same answer
 // (unless Tell), and its owner a mail that says so; one that nobody confirmed
-// yet gets its mail again, and neither the password nor the data of the one
-// who came first change.
+// yet gets its mail again, and its data stay those of the one who came first;
+// its password too, unless the two differ: then it has none until whoever reads
+// the mail chooses one.
 //
 // Codes: SignupDisabled, EmailDisabled, EmailInvalid, PasswordMissing,
 // PasswordTooLong, WeakPassword, AlreadyRegistered, TooSoon, Busy.
@@ -86,9 +88,13 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 
 // signUpAgain answers a sign-up with an address that has a user.
 func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email string, f Flow) (*Grant, error) {
+	first, conflict, err := s.otherPassword(ctx, c, email, n.Password)
+	if err != nil {
+		return nil, err
+	}
 	var u User
 	confirmed := false
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
 		var err error
 		u, err = tx.UserByEmail(email)
 		if err != nil {
@@ -98,10 +104,7 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 		if confirmed && (s.policy.Autoconfirm || n.Tell) {
 			return fail(AlreadyRegistered)
 		}
-		err = s.tooSoon(u.ConfirmationSentAt, tx.Now)
-		if err != nil && confirmed {
-			return nil // the owner has been told; the stranger learns nothing
-		}
+		err = s.tooSoon(u.ConfirmationSentAt, tx.Now) // whether the address is proved or not: the answers must not differ
 		if err != nil {
 			return err
 		}
@@ -110,6 +113,9 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 			err = s.mail(tx, &u, notify.Mail{Kind: notify.AlreadyRegistered, To: email, Vars: notify.Vars{Email: email, SendingTo: email}}, s.policy.LinkTTL)
 		} else {
 			err = s.askByMail(tx, &u, KindConfirmation, email, f)
+		}
+		if err == nil && conflict && !confirmed {
+			_, err = tx.DropPassword(u.ID, first)
 		}
 		if err == nil {
 			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(KindConfirmation), "confirmed": confirmed})
@@ -134,6 +140,31 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 	}
 	ghost.UserMetadata, err = mergeMetadata(nil, n.Data)
 	return &Grant{User: ghost}, err
+}
+
+// otherPassword returns the hash of the password an address has already, and
+// whether it is another than the one somebody signs up with now. Of two people
+// who sign up with one unproved address the mailbox tells who is its owner, but
+// not whose password is whose: then neither is kept, and the owner, let in by
+// the mail, chooses one.
+func (s *Service) otherPassword(ctx context.Context, c Caller, email, password string) (hash string, other bool, err error) {
+	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+		u, err := tx.UserByEmail(email)
+		if err != nil || !u.EmailVerifiedAt.IsZero() {
+			return err // a proved address costs what an unknown one does
+		}
+		h, err := tx.PasswordOf(u.ID)
+		hash = string(h)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	if err != nil || hash == "" {
+		return "", false, err
+	}
+	same, _, err := s.checkPassword(ctx, c, hash, password)
+	return hash, !same, err
 }
 
 // newUser is a user as all begin.
@@ -179,7 +210,9 @@ func emailIdentity(u *User, tx *store.Tx) Identity {
 
 func identityData(u *User) []byte {
 	data := map[string]any{}
-	_ = json.Unmarshal(u.UserMetadata, &data) // ours, and an object
+	d := json.NewDecoder(bytes.NewReader(u.UserMetadata))
+	d.UseNumber() // 2^53+1 must not become 2^53
+	_ = d.Decode(&data)
 	data["sub"], data["email"] = u.ID.String(), u.Email
 	data["email_verified"], data["phone_verified"] = !u.EmailVerifiedAt.IsZero(), !u.PhoneVerifiedAt.IsZero()
 	b, err := json.Marshal(data)

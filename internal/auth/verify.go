@@ -52,7 +52,7 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 // agree counts one address's yes to a change and carries the change out once
 // every address that must has agreed.
 func (s *Service) agree(tx *store.Tx, c Caller, u *User, q *Question) (more bool, err error) {
-	if u.NewEmail == "" {
+	if u.NewEmail == "" || q.NewEmail != u.NewEmail {
 		return false, fail(LinkFailed)
 	}
 	switch {
@@ -109,7 +109,7 @@ func (s *Service) AcceptEmailChange(ctx context.Context, c Caller, v *Viewer, li
 			refused = fail(ChangeTokenFailed) // consumed all the same: it has been in the wrong hands
 			return nil
 		}
-		u, err = tx.User(v.User.ID)
+		_, u, err = s.look(tx, v.User.ID, v.Session.ID)
 		if err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func (password) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Ve
 			return auth.Proof{}, err
 		}
 		if !still {
-			return auth.Proof{}, auth.ErrDenied
+			return auth.Proof{}, auth.ErrMoved
 		}
 		return auth.Proof{UserID: id, AMR: "password", Provider: "email", Weak: k.WeakPassword(in.Password)}, nil
 	}, nil

@@ -8,6 +8,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/http"
@@ -56,6 +57,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	handle("POST /setup", p.doSetup)
 	if o.Inbox != nil {
 		handle("GET /dev/inbox", p.showInbox)
+		handle("GET /dev/inbox/{id}", p.showMail)
 		handle("GET /dev/inbox.json", p.inboxJSON)
 	}
 }
@@ -188,19 +190,21 @@ func retryAfter(err error) int {
 
 // local lets only a person at this machine see the inbox: it holds everybody's
 // links. A page elsewhere that points its name at 127.0.0.1 comes with that
-// name as Host; a proxy leaves its traces.
+// name as Host, and one that asks localhost outright with its Origin, which the
+// API would let read along; a proxy leaves its traces, or, where it leaves
+// none, speaks HTTP/1.0.
 func local(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = strings.Trim(r.Host, "[]")
 	}
 	named := host == "localhost" || host == "127.0.0.1" || host == "::1"
-	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+	for _, h := range []string{"Origin", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
 		if r.Header.Get(h) != "" {
 			return false
 		}
 	}
-	return named && web.PeerIsLoopback(r)
+	return named && r.ProtoAtLeast(1, 1) && web.PeerIsLoopback(r)
 }
 
 // showInbox handles "GET /dev/inbox".
@@ -209,6 +213,25 @@ func (p *pages) showInbox(w http.ResponseWriter, r *http.Request) error {
 		return &auth.Error{Code: auth.NotFound}
 	}
 	return p.inbox.Write(w, http.StatusOK, "Development inbox", p.Inbox.Messages())
+}
+
+// showMail handles "GET /dev/inbox/{id}": a mail as its reader sees it. It is
+// somebody's template and holds somebody's data, so it may run nothing.
+func (p *pages) showMail(w http.ResponseWriter, r *http.Request) error {
+	if local(r) {
+		for _, m := range p.Inbox.Messages() {
+			if m.ID == r.PathValue("id") {
+				h := w.Header()
+				h.Set("Content-Type", "text/html; charset=utf-8")
+				h.Set("Content-Security-Policy", "sandbox allow-popups allow-top-navigation-by-user-activation; default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; base-uri 'none'; frame-ancestors 'none'")
+				h.Set("Cache-Control", "no-store")
+				h.Set("Referrer-Policy", "no-referrer")
+				_, _ = io.WriteString(w, m.HTML)
+				return nil
+			}
+		}
+	}
+	return &auth.Error{Code: auth.NotFound}
 }
 
 // inboxJSON handles "GET /dev/inbox.json", for tests: ?to= picks an address.

@@ -22,8 +22,18 @@ const maxClientKey = 128
 // printable bytes are kept. Where the header is missing or unreadable the
 // client is the peer of the connection, never nobody: a request that leaves the
 // header out must not go unlimited.
+//
+// X-Forwarded-For is read from its other end, whoever names it: proxies append
+// to it, so what comes first is the client's own word. Without a header it is
+// believed from a proxy on this machine.
 func ClientAddress(r *http.Request, header string) string {
-	if header != "" {
+	forwarded := header == "" && PeerIsLoopback(r) || strings.EqualFold(header, forwardedFor)
+	if forwarded {
+		hop := lastHop(r)
+		if a, ok := parseAddress(hop); ok {
+			return network(a)
+		}
+	} else if header != "" {
 		first, _, _ := strings.Cut(r.Header.Get(header), ",")
 		if key := clientKey(strings.TrimSpace(first)); key != "" {
 			return key
@@ -33,6 +43,28 @@ func ClientAddress(r *http.Request, header string) string {
 		return network(a)
 	}
 	return "unknown" // a Unix socket: one name for all, which is limited too
+}
+
+const forwardedFor = "X-Forwarded-For"
+
+// lastHop is what the nearest proxy appended to X-Forwarded-For.
+func lastHop(r *http.Request) string {
+	lines := r.Header.Values(forwardedFor)
+	if len(lines) == 0 {
+		return ""
+	}
+	last := lines[len(lines)-1]
+	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+}
+
+// proxied reports whether a request shows that a proxy passed it on.
+func proxied(r *http.Request) bool {
+	for _, h := range []string{"Forwarded", forwardedFor, "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return true
+		}
+	}
+	return !r.ProtoAtLeast(1, 1) // as some speak that leave no other trace
 }
 
 // PeerIsLoopback reports whether the other end of the connection is this

@@ -17,13 +17,13 @@ type Limits struct {
 
 // Take spends one of a name's events, before the request does any work.
 //
-// A peer on the loopback interface is a developer, or a proxy that stands for
-// everybody: without a header that names the client it is not limited here.
+// A caller on this machine who comes through no proxy is a developer, and not
+// limited.
 //
 // Codes: TooMany.
 func (l *Limits) Take(r *http.Request, name string) error {
 	rate, known := l.Rates[name]
-	if l.Off || !known || LineOf(r).peerLocal {
+	if l.Off || !known || LineOf(r).direct {
 		return nil
 	}
 	ok, wait := l.Limiter.Take(name, LineOf(r).IP, rate)

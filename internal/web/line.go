@@ -20,10 +20,24 @@ type Line struct {
 	RequestID string
 	Route     string // the pattern, not the path: paths hold ids
 	IP        string
-	User      string // id
-	Code      string // what was refused
-	Err       error  // for the log alone
-	peerLocal bool
+	User      string        // id
+	Code      string        // what was refused
+	Err       error         // for the log alone
+	direct    bool          // from this machine and through no proxy
+	large     chan struct{} // places for large bodies, the Server's
+}
+
+// largeBody waits for a place for a large body.
+func (l *Line) largeBody(ctx context.Context) (done func(), err error) {
+	if l.large == nil {
+		return func() {}, nil
+	}
+	select {
+	case l.large <- struct{}{}:
+		return func() { <-l.large }, nil
+	case <-ctx.Done():
+		return nil, &auth.Error{Code: auth.Busy, RetryAfter: time.Second, Err: ctx.Err()}
+	}
 }
 
 type lineKey struct{}
@@ -68,12 +82,14 @@ type Server struct {
 	RequestIDHeader string        // taken over when present
 	AddressHeader   string        // holds the client's address, behind a proxy that sets it
 	Timeout         time.Duration // of one request; 0: no end
+	Large           chan struct{} // its capacity is how many bodies over 64 KiB are in memory at one time; nil: any number
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.Now()
 	l := &Line{RequestID: requestID(r, s.RequestIDHeader), IP: ClientAddress(r, s.AddressHeader)}
-	l.peerLocal = s.AddressHeader == "" && PeerIsLoopback(r)
+	l.direct = s.AddressHeader == "" && PeerIsLoopback(r) && !proxied(r)
+	l.large = s.Large
 	ctx := context.WithValue(r.Context(), lineKey{}, l)
 	if s.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -103,6 +119,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) write(r *http.Request, l *Line, status int, took time.Duration) {
+	if l.Route == "" { // nobody's: the first part of the path tells a proxy that strips or adds a prefix
+		l.Route = "none /" + cutPath(r.URL.Path)
+	}
 	level := slog.LevelInfo
 	if status >= 500 {
 		level = slog.LevelError
@@ -113,7 +132,7 @@ func (s *Server) write(r *http.Request, l *Line, status int, took time.Duration)
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs,
 		slog.String("request_id", l.RequestID), slog.String("method", r.Method), slog.String("route", l.Route),
-		slog.Int("status", status), slog.Duration("took", took), slog.String("ip", l.IP))
+		slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("ip", l.IP))
 	if l.User != "" {
 		attrs = append(attrs, slog.String("user", l.User))
 	}
@@ -160,3 +179,15 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// cutPath is the first part of a path, as far as it is plain and short.
+func cutPath(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_.", c)
+	}
+	if len(first) > 32 || strings.IndexFunc(first, func(c rune) bool { return !plain(c) }) >= 0 {
+		return "…"
+	}
+	return first
+}

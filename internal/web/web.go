@@ -22,7 +22,12 @@ import (
 // MaxBody is the most a request body may hold, in bytes.
 const MaxBody = 1 << 20
 
-const maxDepth = 32 // of nested JSON
+const (
+	maxDepth  = 32       // of nested JSON
+	maxKeys   = 1000     // of all objects of a body together
+	maxValues = 10_000   // of a body
+	smallish  = 64 << 10 // bytes; of larger bodies only a few are held at one time
+)
 
 // Func is a handler that may fail.
 type Func func(w http.ResponseWriter, r *http.Request) error
@@ -45,47 +50,62 @@ func Handle(f Func, fail func(http.ResponseWriter, *http.Request, error)) http.H
 //
 // Codes: MalformedBody, BodyTooLarge.
 func Body(w http.ResponseWriter, r *http.Request, v any) error {
-	b, err := read(w, r)
-	if err != nil {
-		return err
-	}
-	return decode(b, v)
+	return readJSON(w, r, v, false)
 }
 
 // OptionalBody is Body for calls that some clients make without one.
 func OptionalBody(w http.ResponseWriter, r *http.Request, v any) error {
-	b, err := read(w, r)
-	if err != nil || len(bytes.TrimSpace(b)) == 0 {
+	return readJSON(w, r, v, true)
+}
+
+func readJSON(w http.ResponseWriter, r *http.Request, v any, optional bool) error {
+	b, done, err := read(w, r)
+	defer done()
+	if err != nil || optional && len(bytes.TrimSpace(b)) == 0 {
 		return err
 	}
 	return decode(b, v)
 }
 
-func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+// read reads a body. One that is larger than any client's needs one of a few
+// places, until done: a thousand of 1 MiB at once would fill the memory.
+func read(w http.ResponseWriter, r *http.Request) (b []byte, done func(), err error) {
+	done = func() {}
+	all := http.MaxBytesReader(w, r.Body, MaxBody)
+	b, err = io.ReadAll(io.LimitReader(all, smallish))
+	if err == nil && len(b) == smallish {
+		done, err = LineOf(r).largeBody(r.Context())
+		if err != nil {
+			return nil, func() {}, err
+		}
+		var rest []byte
+		rest, err = io.ReadAll(all)
+		b = append(b, rest...)
+	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, &auth.Error{Code: auth.BodyTooLarge, Err: err}
+		return nil, done, &auth.Error{Code: auth.BodyTooLarge, Err: err}
 	}
 	if err != nil {
-		return nil, &auth.Error{Code: auth.MalformedBody, Err: err}
+		return nil, done, &auth.Error{Code: auth.MalformedBody, Err: err, Params: map[string]any{"problem": "the body cannot be read"}}
 	}
-	return b, nil
+	return b, done, nil
 }
 
 func decode(b []byte, v any) error {
 	if !utf8.Valid(b) { // the decoder would make one character of all broken ones, and one password of many
 		return malformed(errors.New("it is not UTF-8"))
 	}
-	if tooDeep(b) {
-		return malformed(fmt.Errorf("nested deeper than %d", maxDepth))
+	err := shape(b)
+	if err != nil {
+		return malformed(err)
 	}
 	if repeats(b) {
 		return malformed(errors.New("a key comes twice"))
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber() // large integers in metadata must survive
-	err := d.Decode(v)
+	err = d.Decode(v)
 	if err != nil {
 		return malformed(err)
 	}
@@ -117,10 +137,11 @@ func malformed(err error) error {
 	return &auth.Error{Code: auth.MalformedBody, Params: map[string]any{"problem": problem}}
 }
 
-// tooDeep looks at brackets outside strings only; whether the text is JSON at
-// all is for the decoder.
-func tooDeep(b []byte) bool {
-	depth, quoted := 0, false
+// shape refuses JSON that would cost more to hold than its bytes say, before
+// any of it is held. It looks at punctuation outside strings only; whether the
+// text is JSON at all is for the decoder.
+func shape(b []byte) error {
+	depth, keys, values, quoted := 0, 0, 0, false
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case quoted && c == '\\':
@@ -130,14 +151,23 @@ func tooDeep(b []byte) bool {
 		case quoted:
 		case c == '{' || c == '[':
 			depth++
-			if depth > maxDepth {
-				return true
-			}
 		case c == '}' || c == ']':
 			depth--
+		case c == ':':
+			keys++
+		case c == ',':
+			values++
+		}
+		switch {
+		case depth > maxDepth:
+			return fmt.Errorf("nested deeper than %d", maxDepth)
+		case keys > maxKeys:
+			return fmt.Errorf("more than %d keys", maxKeys)
+		case values > maxValues:
+			return fmt.Errorf("more than %d values", maxValues)
 		}
 	}
-	return false
+	return nil
 }
 
 // repeats reports whether a key comes twice in one object (RFC 8259 §4): a filter

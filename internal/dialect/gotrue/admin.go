@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/web"
@@ -34,7 +35,10 @@ func (a *api) invite(w http.ResponseWriter, r *http.Request, c auth.Caller) erro
 	return web.JSON(w, http.StatusOK, userJSON(u))
 }
 
-const defaultPage, maxPage = 50, 1000
+const (
+	defaultPage, maxPage = 50, 1000
+	maxFilter            = 256 // bytes
+)
 
 // listUsers handles "GET /admin/users".
 func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) error {
@@ -48,6 +52,9 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		return err
 	}
 	size = min(size, maxPage)
+	if filter := q.Get("filter"); len(filter) > maxFilter || !utf8.ValidString(filter) || strings.ContainsRune(filter, 0) {
+		return auth.Invalid("filter", "The filter must be text of 256 bytes or less") // a database ends its pattern at NUL, and would match everybody
+	}
 	f := auth.UserFilter{Contains: q.Get("filter"), Offset: (page - 1) * size, Limit: size, Aud: r.Header.Get("X-JWT-AUD")}
 	if sort := q.Get("sort"); sort != "" {
 		column, dir, _ := strings.Cut(strings.TrimSpace(sort), " ")

@@ -3,6 +3,7 @@ package gotrue
 import (
 	"net/http"
 
+	"gatehouse/internal/auth"
 	"gatehouse/internal/web"
 )
 
@@ -11,6 +12,9 @@ import (
 type notBuilt struct{ answer }
 
 func (n *notBuilt) Error() string { return n.msg }
+
+// Unwrap names the cause for the log.
+func (n *notBuilt) Unwrap() error { return &auth.Error{Code: auth.MethodDisabled} }
 
 // off answers for features that are not built yet.
 func off(status int, code, msg string) web.Func {
@@ -34,6 +38,6 @@ func switchedOff() map[string]web.Func {
 		"POST /factors": factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
 		"/passkeys": passkeys, "/passkeys/": passkeys, "/oauth/": feature, "/user/oauth/grants": feature,
 		"/admin/oauth/": feature, "/admin/custom-providers": feature, "/admin/custom-providers/": feature, "/admin/sso/": saml,
-		"GET /.well-known/openid-configuration": feature, "GET /.well-known/oauth-authorization-server": feature,
+		"GET /admin/audit": feature, "GET /.well-known/openid-configuration": feature, "GET /.well-known/oauth-authorization-server": feature,
 	}
 }

@@ -1,0 +1,204 @@
+package auth_test
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/authtest"
+)
+
+// deed is something that changes what is stored. It returns whom it happened
+// to (the zero id: nobody's).
+type deed struct {
+	name  string
+	actor string // empty: the user themselves
+	event auth.EventName
+	do    func(t *testing.T, h *authtest.House) auth.UserID
+}
+
+// deeds run one after the other in one house, where ann and bob live.
+func deeds() []deed {
+	c, op := authtest.Caller(), authtest.Operator()
+	var a, b, stale *auth.Grant
+	id := func(g *auth.Grant) auth.UserID { return g.User.ID }
+	return []deed{
+		{"sign up", "", auth.SignedUp, func(t *testing.T, h *authtest.House) auth.UserID {
+			g, err := signUp(t, h, ann, pw)
+			ok(t, "sign up", err)
+			return id(g)
+		}},
+		{"sign up again", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			g, err := signUp(t, h, ann, pw)
+			ok(t, "sign up", err)
+			return id(g)
+		}},
+		{"resend", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "resend", h.Resend(t.Context(), c, auth.KindConfirmation, ann, authtest.Flow()))
+			u, err := h.UserByEmail(t.Context(), op, ann)
+			ok(t, "ann", err)
+			return u.ID
+		}},
+		{"confirm", "", auth.Confirmed, func(t *testing.T, h *authtest.House) auth.UserID {
+			a = h.Follow(t, h.Mail(t, ann).Token)
+			return id(a)
+		}},
+		{"sign in", "", auth.SignedIn, func(t *testing.T, h *authtest.House) auth.UserID {
+			b = h.Enter(t, ann, pw)
+			return id(b)
+		}},
+		{"sign up with a confirmed address", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := signUp(t, h, ann, pw)
+			ok(t, "sign up", err)
+			return id(a)
+		}},
+		{"magic link", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "magic link", h.MagicLink(t.Context(), c, ann, true, nil, authtest.Flow()))
+			return id(a)
+		}},
+		{"recover", "", auth.RecoveryAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "recover", h.Recover(t.Context(), c, ann, authtest.Flow()))
+			return id(a)
+		}},
+		{"reauthenticate", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "reauthenticate", h.Reauthenticate(t.Context(), c, h.View(t, a.Access)))
+			return id(a)
+		}},
+		{"change data", "", auth.UserUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.UpdateUser(t.Context(), c, h.View(t, a.Access), auth.Changes{Data: map[string]any{"n": 1}}, authtest.Flow())
+			ok(t, "update", err)
+			return id(a)
+		}},
+		{"change password", "", auth.PasswordChanged, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "password", setPassword(t, h, a, newPassword(pw2)))
+			return id(a)
+		}},
+		{"ask for another address", "", auth.EmailChangeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			change(t, h, a)
+			return id(a)
+		}},
+		{"change address", "", auth.EmailChanged, func(t *testing.T, h *authtest.House) auth.UserID {
+			current, wanted := h.Mail(t, ann), h.Mail(t, annsNew)
+			_, err := h.AcceptEmailChange(t.Context(), c, h.View(t, a.Access), current.Token)
+			ok(t, "old address", err)
+			_, err = h.AcceptEmailChange(t.Context(), c, h.View(t, a.Access), wanted.Token)
+			ok(t, "new address", err)
+			return id(a)
+		}},
+		{"replay a refresh token", "", auth.ReuseDetected, func(t *testing.T, h *authtest.House) auth.UserID {
+			stale = h.Enter(t, annsNew, pw2)
+			h.Trade(t, h.Trade(t, stale.Refresh).Refresh)
+			h.Clock.Advance(minute)
+			_, err := refresh(t, h, stale.Refresh)
+			want(t, "replay", err, auth.RefreshReused)
+			return id(a)
+		}},
+		{"sign out", "", auth.SignedOut, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "sign out", h.SignOut(t.Context(), c, h.View(t, a.Access), auth.Local))
+			return id(a)
+		}},
+		{"invite", "operator", auth.Invited, func(t *testing.T, h *authtest.House) auth.UserID {
+			u, err := h.Invite(t.Context(), op, bob, nil, authtest.Flow())
+			ok(t, "invite", err)
+			return u.ID
+		}},
+		{"accept with a password", "", auth.PasswordChanged, func(t *testing.T, h *authtest.House) auth.UserID {
+			g, err := h.SignIn(t.Context(), c, "emaillink", auth.Input{Token: h.Mail(t, bob).Token, Password: pw, Kinds: authtest.Kinds()}, false)
+			ok(t, "accept", err)
+			return id(g)
+		}},
+		{"make a link", "operator", auth.LinkMade, func(t *testing.T, h *authtest.House) auth.UserID {
+			m, err := h.MakeLink(t.Context(), op, auth.LinkRequest{Kind: auth.KindRecovery, Email: bob}, authtest.Flow())
+			ok(t, "make link", err)
+			return m.User.ID
+		}},
+		{"add a user", "operator", auth.SignedUp, func(t *testing.T, h *authtest.House) auth.UserID {
+			u, err := h.AddUser(t.Context(), op, auth.UserChanges{Email: ptr("carl@example.com")})
+			ok(t, "add", err)
+			return u.ID
+		}},
+		{"set a user", "operator", auth.UserUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetUser(t.Context(), op, id(a), auth.UserChanges{Role: ptr("editor")})
+			ok(t, "set", err)
+			return id(a)
+		}},
+		{"ban", "operator", auth.UserBannedEvent, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetUser(t.Context(), op, id(a), auth.UserChanges{BanFor: ptr(time.Hour)})
+			ok(t, "ban", err)
+			return id(a)
+		}},
+		{"delete", "operator", auth.UserDeletedEvent, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "delete", h.DropUser(t.Context(), op, id(a), false))
+			return id(a)
+		}},
+		{"set up", "", auth.FirstAdmin, func(t *testing.T, h *authtest.House) auth.UserID {
+			link, _, err := h.OfferSetup(t.Context())
+			ok(t, "offer", err)
+			u, err := h.Setup(t.Context(), c, link, "root@example.com", pw)
+			ok(t, "setup", err)
+			return u.ID
+		}},
+		{"rotate keys", "operator", auth.SigningKeyRotated, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "rotate", h.RotateKeys(t.Context(), op, false))
+			return auth.UserID{}
+		}},
+	}
+}
+
+func TestEvents_everyDeedLeavesOneWithAnActor(t *testing.T) {
+	h := authtest.New(t)
+	seen := map[auth.EventName]bool{}
+	known := map[string]bool{} // events of deeds before
+	for _, d := range deeds() {
+		h.Clock.Advance(2 * minute)
+		id := d.do(t, h)
+		found := false
+		for _, e := range h.Events(t, id) {
+			if known[e.ID.String()] {
+				continue
+			}
+			known[e.ID.String()] = true
+			name := auth.EventName(e.Name)
+			seen[name] = true
+			if !slices.Contains(auth.Events, name) {
+				t.Errorf("%s: event %q is not in the list of events", d.name, name)
+			}
+			if e.Actor == "" || e.IP == "" || e.RequestID == "" || !json.Valid(e.Data) {
+				t.Errorf("%s: event %s lacks an actor, an address, a request or data: %+v", d.name, name, e)
+			}
+			actor := d.actor
+			if actor == "" {
+				actor = id.String()
+			}
+			if name == d.event {
+				found = true
+				if e.Actor != actor {
+					t.Errorf("%s: %s was done by %q, want %q", d.name, name, e.Actor, actor)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("%s left no %s", d.name, d.event)
+		}
+	}
+	for _, name := range auth.Events {
+		if !seen[name] {
+			t.Errorf("no deed here leaves a %s", name)
+		}
+	}
+}
+
+func TestEvents_aRefusedChangeLeavesNone(t *testing.T) {
+	h := authtest.New(t)
+	g := h.Join(t, ann, pw)
+	before := len(h.Events(t, g.User.ID))
+	_, err := h.ByPassword(t, ann, "wrong")
+	want(t, "sign in", err, auth.InvalidCredentials)
+	want(t, "password", setPassword(t, h, g, newPassword("12345")), auth.WeakPassword)
+	h.Trade(t, g.Refresh)
+	if got := len(h.Events(t, g.User.ID)); got != before {
+		t.Errorf("%d new events, want none: the database grows with users, not with requests", got-before)
+	}
+}

@@ -1,0 +1,125 @@
+// Package authtest gives tests a whole house: a real auth.Service over a real
+// database of its own, every way in, a clock to turn, and the mails it sends.
+// Begin with New; mail.go reads what was mailed, people.go has the few steps
+// most tests begin with.
+//
+// It must never be imported by anything but tests, and it fakes nothing: codes
+// and links are read where users read them. Only password hashing is made
+// cheap.
+package authtest
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/login"
+	"gatehouse/internal/notify"
+	"gatehouse/internal/outbox"
+	"gatehouse/internal/secret"
+	"gatehouse/internal/store"
+	"gatehouse/internal/storetest"
+)
+
+// House is a Service and all it stands on. Its methods that take a test end
+// the test when they fail.
+type House struct {
+	*auth.Service
+	DB    *store.DB
+	Clock *storetest.Clock
+	Root  *secret.Root
+	Inbox *notify.Inbox
+
+	outbox *outbox.Worker
+	hashes *hashes
+}
+
+// Policy returns what an operator gets who decides nothing.
+func Policy() auth.Policy {
+	return auth.Policy{
+		SecureEmailChange: true,
+		Audience:          "authenticated", DefaultRole: "authenticated",
+		AdminRole: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, OperatorToken: "the-operators-own-token",
+		Issuer: "https://auth.example", SiteURL: "https://site.example",
+		AccessTTL: time.Hour, ReuseGrace: 10 * time.Second, KeyOverlap: 24 * time.Hour,
+		CodeDigits: 6, CodeTTL: 10 * time.Minute, LinkTTL: time.Hour, InviteTTL: 7 * 24 * time.Hour, MailEvery: time.Minute,
+		MinPassword: 6,
+	}
+}
+
+// New returns an empty house with Policy, but for what the options change. It
+// is torn down at the end of the test.
+func New(t testing.TB, options ...func(*auth.Options)) *House {
+	t.Helper()
+	db, clock := storetest.New(t)
+	root, err := secret.NewRoot(secret.GenerateRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &House{DB: db, Clock: clock, Root: root, Inbox: notify.NewInbox(clock.Now)}
+	h.outbox = outbox.New(outbox.Options{
+		DB: db, Root: root, Sender: h.Inbox, Workers: 1, // one, so that mails arrive in the order they were queued
+		Templates: notify.NewTemplates(notify.Options{SiteURL: Policy().SiteURL, Now: clock.Now}),
+	})
+	h.open(t, options)
+	return h
+}
+
+// Again returns another Service over the same database and root key: the
+// house after a restart, or a second node. Options are as for New.
+func (h *House) Again(t testing.TB, options ...func(*auth.Options)) *House {
+	t.Helper()
+	next := *h
+	next.open(t, options)
+	return &next
+}
+
+func (h *House) open(t testing.TB, options []func(*auth.Options)) {
+	t.Helper()
+	h.hashes = &hashes{clock: h.Clock}
+	// More slots than processors and a long queue: races are wanted here, and
+	// refusals are the pool's own tests'.
+	hasher, err := secret.NewHasher(secret.Params{MemoryKiB: 8, Time: 1, Threads: 1}, secret.NewPool(8, time.Hour, h.hashes.now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := auth.Options{DB: h.DB, Root: h.Root, Hasher: hasher, Policy: Policy(), Methods: login.All()}
+	for _, option := range options {
+		option(&o)
+	}
+	h.Service = auth.New(o)
+	err = h.LoadKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With is an option of New that changes the policy.
+func With(change func(*auth.Policy)) func(*auth.Options) {
+	return func(o *auth.Options) { change(&o.Policy) }
+}
+
+// Hashes returns how many passwords have been hashed, to keep or to compare.
+func (h *House) Hashes() int { return int(h.hashes.readings.Load() / 2) }
+
+// DuringHash has fn called once, when the next password is about to be hashed:
+// after a way in has read the stored hash and before its verdict is asked.
+func (h *House) DuringHash(fn func()) { h.hashes.meanwhile.Store(&fn) }
+
+// hashes is the clock of a hashing pool, which reads it before and after each
+// piece of work.
+type hashes struct {
+	clock     *storetest.Clock
+	readings  atomic.Int64
+	meanwhile atomic.Pointer[func()]
+}
+
+func (c *hashes) now() time.Time {
+	c.readings.Add(1)
+	fn := c.meanwhile.Swap(nil)
+	if fn != nil {
+		(*fn)()
+	}
+	return c.clock.Now()
+}

@@ -1,0 +1,247 @@
+package gotrue_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/internal/auth"
+	"gatehouse/internal/authtest"
+	"gatehouse/internal/dialect/gotrue"
+	"gatehouse/internal/dialecttest"
+	"gatehouse/internal/limit"
+	"gatehouse/internal/notify"
+	"gatehouse/internal/storetest"
+	"gatehouse/internal/token"
+	"gatehouse/internal/web"
+)
+
+// Where the house of a test stands, and what it serves.
+const (
+	site     = "https://site.example"
+	external = "https://auth.example"
+)
+
+// house is the edge over a real core, mounted as the server mounts it.
+type house struct {
+	*authtest.House
+	t     testing.TB
+	front http.Handler
+	log   *journal
+}
+
+// setup is what a test may want otherwise.
+type setup struct {
+	policy auth.Policy
+	edge   gotrue.Options
+	server web.Server
+	limits bool
+}
+
+// shared is a key of the operator's own, for tokens made elsewhere.
+var shared = []byte("the-shared-secret-of-the-tests-0123456789")
+
+// newHouse builds a house; change may be nil.
+func newHouse(t testing.TB, change func(*setup)) *house {
+	t.Helper()
+	redirects, err := web.NewRedirects(site, []string{"https://preview.example.com/**", "com.example.app://callback/**"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := setup{
+		policy: authtest.Policy(),
+		edge: gotrue.Options{
+			Redirects: redirects, ExternalURL: external, SiteURL: site, Manners: gotrue.Auto, LinkStyle: gotrue.Auto,
+			CookieName: "nf_jwt", CookieLife: 24 * time.Hour, Version: "test",
+		},
+		limits: true,
+	}
+	if change != nil {
+		change(&s)
+	}
+	h := &house{t: t, log: &journal{}}
+	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	h.House = authtest.New(t, func(o *auth.Options) {
+		o.Policy, o.Log, o.Keys = s.policy, log, []token.Key{token.Secret("", shared, false)}
+	})
+	s.edge.Auth = h.Service
+	per5 := func(n float64) limit.Rate { return limit.Rate{Events: n, Per: 5 * time.Minute, Burst: 30} }
+	s.edge.Limits = &web.Limits{
+		Limiter: limit.New(h.Clock.Now), Off: !s.limits, Rates: map[string]limit.Rate{"otp": per5(30), "token": per5(150), "verify": per5(30)},
+	}
+	h.front = mount(t, s, log, h.Clock)
+	return h
+}
+
+// mount puts the edge where the server does.
+func mount(t testing.TB, s setup, log *slog.Logger, clock *storetest.Clock) http.Handler {
+	t.Helper()
+	api, err := gotrue.New(s.edge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.edge.Manners == gotrue.Auto {
+		s.edge.Manners = gotrue.Netlify
+	}
+	netlify, err := gotrue.New(s.edge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", api)
+	mux.Handle("/auth/v1/", http.StripPrefix("/auth/v1", api))
+	mux.Handle("/.netlify/identity/", http.StripPrefix("/.netlify/identity", netlify))
+	s.server.Next = &web.CORS{Next: mux, Trusted: []string{site}}
+	s.server.Log, s.server.Now = log, clock.Now
+	return &s.server
+}
+
+// journal is a log that may be written and read at once.
+type journal struct {
+	mu  sync.Mutex // guards b
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+// answer is what came back.
+type answer struct {
+	*httptest.ResponseRecorder
+	JSON map[string]any // nil if it is none
+}
+
+// text returns a field of the answer, or "".
+func (a answer) text(key string) string {
+	s, _ := a.JSON[key].(string)
+	return s
+}
+
+// do sends a request of a client that is not on this machine. headers are
+// "Name: value".
+func (h *house) do(method, target, body string, headers ...string) answer {
+	return h.send(newRequest(method, target, strings.NewReader(body), headers...))
+}
+
+func newRequest(method, target string, body io.Reader, headers ...string) *http.Request {
+	r := httptest.NewRequest(method, target, body)
+	for _, l := range headers {
+		k, v, _ := strings.Cut(l, ": ")
+		if k == "Host" {
+			r.Host = v
+			continue
+		}
+		r.Header.Add(k, v)
+	}
+	return r
+}
+
+func (h *house) send(r *http.Request) answer {
+	a := answer{ResponseRecorder: httptest.NewRecorder()}
+	h.front.ServeHTTP(a.ResponseRecorder, r)
+	_ = json.Unmarshal(a.Body.Bytes(), &a.JSON)
+	return a
+}
+
+// must is do for what has to work: any other status ends the test.
+func (h *house) must(status int, method, target, body string, headers ...string) answer {
+	h.t.Helper()
+	a := h.do(method, target, body, headers...)
+	if a.Code != status {
+		h.t.Fatalf("%s %s = %d, want %d: %s", method, target, a.Code, status, a.Body)
+	}
+	return a
+}
+
+// form sends a form.
+func (h *house) form(target string, v url.Values, headers ...string) answer {
+	return h.do("POST", target, v.Encode(), append(headers, "Content-Type: application/x-www-form-urlencoded")...)
+}
+
+// mailsTo returns what was mailed to an address, oldest first.
+func (h *house) mailsTo(to string) []dialecttest.Mail {
+	h.t.Helper()
+	var list []dialecttest.Mail
+	for _, m := range h.Mails(h.t, to) {
+		list = append(list, h.read(m.Received))
+	}
+	slices.Reverse(list)
+	return list
+}
+
+// read finds the one link of a mail that carries a secret.
+func (h *house) read(m notify.Received) dialecttest.Mail {
+	out := dialecttest.Mail{Kind: string(m.Kind), Code: m.Code}
+	for _, link := range m.Links {
+		u, err := url.Parse(link)
+		if err != nil {
+			h.t.Fatalf("a mail holds the link %q: %v", link, err)
+		}
+		_, secret, _ := strings.Cut(u.Fragment, "_token=")
+		if t := u.Query().Get("token"); t != "" {
+			secret = t
+		}
+		if secret != "" {
+			out.Link, out.Token = link, secret
+		}
+	}
+	return out
+}
+
+// lastMail returns the newest mail to an address.
+func (h *house) lastMail(to string) dialecttest.Mail {
+	h.t.Helper()
+	list := h.mailsTo(to)
+	if len(list) == 0 {
+		h.t.Fatalf("no mail to %s", to)
+	}
+	return list[len(list)-1]
+}
+
+// newUser makes a confirmed user with the password "correct horse".
+func (h *house) newUser(email string) auth.UserID {
+	h.t.Helper()
+	yes, pw := true, "correct horse"
+	u, err := h.AddUser(h.t.Context(), authtest.Operator(), auth.UserChanges{Email: &email, EmailConfirmed: &yes, Password: &pw})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return u.ID
+}
+
+// signIn returns the tokens of a user of newUser.
+func (h *house) signIn(email string) (access, refresh string) {
+	h.t.Helper()
+	a := h.must(http.StatusOK, "POST", "/token?grant_type=password", `{"email":"`+email+`","password":"correct horse"}`)
+	return a.text("access_token"), a.text("refresh_token")
+}
+
+// serviceToken is a token of the operator's servers.
+func (h *house) serviceToken() string {
+	h.t.Helper()
+	s, err := h.ServiceToken("service_role", time.Hour)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s
+}
+
+func bearer(token string) string { return "Authorization: Bearer " + token }
