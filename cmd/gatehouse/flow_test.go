@@ -138,7 +138,7 @@ func TestSignUp_confirmationIsASwitch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := start(t, c.setting, "SMTP_MAX_FREQUENCY=1m")
+			s := start(t, c.setting, "GOTRUE_SMTP_MAX_FREQUENCY=0s")
 			if a := s.do(200, "GET", "/settings", nil); (a.at("autoconfirm") == true) != c.atOnce || (a.at("mailer_autoconfirm") == true) != c.atOnce {
 				t.Errorf("the settings say %s", a.body)
 			}

@@ -68,12 +68,21 @@ func under(e env, path string) string {
 	return filepath.Join(e.dir, path)
 }
 
-// openHouse is for the offline verbs: it migrates like serve does, so that
-// the first user can be added before the first start.
-func openHouse(ctx context.Context, e env) (*house, error) {
+// openHouse is for the offline verbs. It migrates like serve does, but makes
+// no database where there is none, unless create is set: a ban or a rotation
+// typed in the wrong folder must not succeed on a house of its own.
+func openHouse(ctx context.Context, e env, create bool) (*house, error) {
 	cfg, err := load(e)
 	if err != nil {
 		return nil, err
+	}
+	path, err := filepath.Abs(under(e, cfg.SQLiteFile()))
+	if err != nil {
+		return nil, err
+	}
+	_, err = os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && !create {
+		return nil, fmt.Errorf("there is no database at %s; GATEHOUSE_DATA names its folder", path)
 	}
 	db, err := openDB(ctx, e, cfg)
 	if err != nil {

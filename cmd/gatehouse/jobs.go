@@ -22,10 +22,10 @@ func every(ctx context.Context, period time.Duration, f func()) error {
 	}
 }
 
-// keepKeys reads the key ring every minute, so that a key rotated elsewhere is
-// published here long before it signs.
+// keepKeys reads the key ring every few seconds, so that a key rotated elsewhere
+// is published here long before it signs, and a leaked one is refused at once.
 func (h *house) keepKeys(ctx context.Context) error {
-	return every(ctx, time.Minute, func() {
+	return every(ctx, 5*time.Second, func() {
 		err := h.auth.LoadKeys(ctx)
 		if err != nil && ctx.Err() == nil {
 			h.log.Error("the signing keys could not be read again", "err", err)

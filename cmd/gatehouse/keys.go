@@ -29,7 +29,7 @@ type keyRow struct {
 
 // Run lists the ring: which key signs, which only verify.
 func (c keysListCmd) Run(ctx context.Context, e env) (err error) {
-	h, err := openHouse(ctx, e)
+	h, err := openHouse(ctx, e, false)
 	if err != nil {
 		return err
 	}
@@ -67,12 +67,12 @@ func (c keysListCmd) list(e env, h *house) error {
 }
 
 type keysRotateCmd struct {
-	Now bool `help:"Let the new key sign at once: for a key that leaked. Verifiers that keep a copy of the key set refuse its tokens until they fetch it again."`
+	Now bool `help:"For a key that leaked: the new key signs at once, and every token of an older key is refused. Sessions live on and refresh. Verifiers that keep a copy of the key set refuse the new tokens until they fetch it again."`
 }
 
 // Run makes the next key.
 func (c keysRotateCmd) Run(ctx context.Context, e env) (err error) {
-	h, err := openHouse(ctx, e)
+	h, err := openHouse(ctx, e, false)
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ type keysIssueCmd struct {
 
 // Run prints a token that names a role and no user.
 func (c keysIssueCmd) Run(ctx context.Context, e env) (err error) {
-	h, err := openHouse(ctx, e)
+	h, err := openHouse(ctx, e, false)
 	if err != nil {
 		return err
 	}

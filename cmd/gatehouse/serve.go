@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"syscall"
 	"time"
 
 	"gatehouse/internal/auth"
@@ -38,8 +39,11 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 
 	// 2. The address, first: links are built from it.
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Server.Addr())
-	if err != nil {
+	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w; is another server running? GATEHOUSE_PORT sets the port, 0 any free one", err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; GATEHOUSE_API_HOST and GATEHOUSE_PORT say where to listen", err)
 	}
 	defer ln.Close()
 	cfg.Listening(ln.Addr().String())
@@ -59,7 +63,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	// 4. Who delivers.
 	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
 	defer out.Close()
-	sender, inbox, err := sender(cfg)
+	sender, inbox, err := sender(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -130,7 +134,7 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 
 // sender is how mail leaves: by SMTP, into the development inbox, or not at
 // all.
-func sender(cfg *config.Config) (notify.Sender, *notify.Inbox, error) {
+func sender(cfg *config.Config, log *slog.Logger) (notify.Sender, *notify.Inbox, error) {
 	s := cfg.SMTP
 	switch {
 	case s.Host != "":
@@ -142,13 +146,16 @@ func sender(cfg *config.Config) (notify.Sender, *notify.Inbox, error) {
 		in := notify.NewInbox(time.Now)
 		return in, in, nil
 	}
-	return nowhere{}, nil, nil
+	return nowhere{log}, nil, nil
 }
 
 // nowhere is GATEHOUSE_MAIL=none.
-type nowhere struct{}
+type nowhere struct{ log *slog.Logger }
 
-func (nowhere) Send(context.Context, notify.Mail, notify.Rendered) error { return nil }
+func (n nowhere) Send(_ context.Context, m notify.Mail, _ notify.Rendered) error {
+	n.log.Info("a mail was thrown away, because GATEHOUSE_MAIL=none", "id", m.ID, "mail", m.Kind)
+	return nil
+}
 
 func templates(cfg *config.Config, out *fetch.Client, log *slog.Logger) *notify.Templates {
 	return notify.NewTemplates(notify.Options{
@@ -156,6 +163,9 @@ func templates(cfg *config.Config, out *fetch.Client, log *slog.Logger) *notify.
 		MaxAge: cfg.Mailer.TemplateMaxAge, MaxSize: cfg.Mailer.TemplateMaxSize, Now: time.Now, Log: log,
 		Fetch: func(ctx context.Context, url string) ([]byte, error) {
 			b, _, err := out.Get(ctx, url)
+			if errors.Is(err, fetch.ErrRefused) {
+				err = fmt.Errorf("%w; use a public https address, or for development set GATEHOUSE_OUTGOING_ALLOW_PRIVATE=true", err)
+			}
 			return b, err
 		},
 	})
@@ -216,7 +226,7 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 	return &web.Server{
 		Next: &web.CORS{Next: mux, Trusted: trusted, Headers: cfg.Server.CORSHeaders},
 		Log:  h.log, Now: time.Now, RequestIDHeader: cfg.Server.RequestIDHeader, AddressHeader: cfg.RateLimit.Header,
-		Timeout: cfg.Server.MaxRequestDuration,
+		Timeout: cfg.Server.MaxRequestDuration, Large: make(chan struct{}, 8),
 	}, nil
 }
 

@@ -57,7 +57,7 @@ func TestServe_readsGoTruesNamesUnchanged(t *testing.T) {
 		"GOTRUE_API_HOST=127.0.0.1", "PORT=" + port, "DATABASE_URL=sqlite:" + filepath.Join(dir, "deep", "own.db"), "GOTRUE_DB_DRIVER=sqlite",
 		"API_EXTERNAL_URL=http://" + addr, "GOTRUE_SITE_URL=https://app.example.com", "GOTRUE_JWT_SECRET=a-secret-of-the-operator-with-40-letters",
 		"GOTRUE_JWT_EXP=60", "GOTRUE_JWT_AUD=app", "GOTRUE_JWT_DEFAULT_GROUP_NAME=people", "GOTRUE_MAILER_AUTOCONFIRM=true",
-		"GOTRUE_PASSWORD_MIN_LENGTH=10", "GOTRUE_LOG_LEVEL=debug", "GOTRUE_EXTERNAL_EMAIL_ENABLED=true",
+		"GOTRUE_PASSWORD_MIN_LENGTH=10", "GOTRUE_LOG_LEVEL=debug", "GOTRUE_EXTERNAL_EMAIL_ENABLED=true", "GOTRUE_RATE_LIMIT_HEADER=X-Real-Ip",
 	})
 	if s.url != "http://"+addr {
 		t.Errorf("it listens on %s, want %s", s.url, addr)

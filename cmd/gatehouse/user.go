@@ -21,6 +21,7 @@ type userCmd struct {
 	Ban     userBanCmd     `cmd:"" help:"Ban a user, or lift the ban."`
 	Delete  userDeleteCmd  `cmd:"" help:"Delete a user and all their sessions."`
 	Promote userPromoteCmd `cmd:"" help:"Make a user an administrator, or take it back."`
+	SignOut userSignOutCmd `cmd:"" name:"sign-out" help:"End all sessions of a user, or of everybody."`
 }
 
 // userOut is a user in JSON for scripts.
@@ -56,8 +57,12 @@ func outOf(u *auth.User) userOut {
 var cliCaller = auth.Caller{Actor: "cli"}
 
 // withHouse opens the house for f.
-func withHouse(ctx context.Context, e env, f func(*house) error) (err error) {
-	h, err := openHouse(ctx, e)
+func withHouse(ctx context.Context, e env, f func(*house) error) error {
+	return inHouse(ctx, e, false, f)
+}
+
+func inHouse(ctx context.Context, e env, create bool, f func(*house) error) (err error) {
+	h, err := openHouse(ctx, e, create)
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (c userAddCmd) Run(ctx context.Context, e env) error {
 			return errors.New("standard input holds no password")
 		}
 	}
-	return withHouse(ctx, e, func(h *house) error {
+	return inHouse(ctx, e, true, func(h *house) error {
 		yes := true
 		u, err := h.auth.AddUser(ctx, cliCaller, auth.UserChanges{Email: &c.Email, Password: &c.Password, Role: &c.Role, EmailConfirmed: &yes})
 		if err != nil {
@@ -270,6 +275,36 @@ func (c userPromoteCmd) Run(ctx context.Context, e env) error {
 			return err
 		}
 		_, err = fmt.Fprintf(e.out, "%s now has the role %q.\n", u.Email, u.Role)
+		return err
+	})
+}
+
+type userSignOutCmd struct {
+	User string `arg:"" optional:"" help:"Address or id."`
+	All  bool   `help:"Everybody: after a backup was put back, or a break-in."`
+}
+
+// Run ends sessions, at once also for a running server.
+func (c userSignOutCmd) Run(ctx context.Context, e env) error {
+	if c.All == (c.User != "") {
+		return errors.New("name a user, or --all")
+	}
+	if c.All {
+		return withHouse(ctx, e, func(h *house) error {
+			n, err := h.auth.SignOutAll(ctx, cliCaller)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(e.out, "Ended %d sessions.\n", n)
+			return err
+		})
+	}
+	return withUser(ctx, e, c.User, func(h *house, u *auth.User) error {
+		n, err := h.auth.SignOutUser(ctx, cliCaller, u.ID)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.out, "Ended %d sessions of %s.\n", n, u.Email)
 		return err
 	})
 }

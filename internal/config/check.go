@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +20,7 @@ import (
 type checker struct {
 	*Config
 	*Report
+	dir   string           // that a relative DATA is in
 	given map[string]entry // what was set, by X
 	bad   map[string]bool  // what has a fault already, by X
 }
@@ -26,14 +29,10 @@ type checker struct {
 // the problem.
 func (k *checker) at(x string) (name, place string) {
 	e, ok := k.given[x]
-	switch {
-	case !ok:
+	if !ok {
 		return ours + x, ""
-	case e.place == "":
-		return e.shown, ""
-	default:
-		return e.shown, " (" + e.place + ")"
 	}
+	return e.shown, e.where()
 }
 
 func (k *checker) fault(x, problem, mend string) {
@@ -64,6 +63,8 @@ func (k *checker) all() {
 	k.server()
 	k.database()
 	k.site()
+	k.proxied()
+	k.sharedSecret()
 	k.signing()
 	k.mail()
 	if !k.Session.Rotation {
@@ -86,6 +87,13 @@ func (k *checker) server() {
 		s.ExternalURL = strings.TrimRight(s.ExternalURL, "/")
 	} else if !k.bad["API_HOST"] && !k.Loopback() {
 		k.warn("API_EXTERNAL_URL", "it is not set: links will lead to the address listened on", "set it to the address users reach this server at")
+	}
+	data := s.Data
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(k.dir, data)
+	}
+	if info, err := os.Stat(data); err == nil && !info.IsDir() {
+		k.fault("DATA", quoted(s.Data)+" is not a folder", "name a folder; it is made when it is not there")
 	}
 	// A short token can be guessed online; it opens everything.
 	if n := len(s.OperatorToken); n > 0 && n < 16 {
@@ -115,7 +123,7 @@ func (k *checker) database() {
 			k.fault("DATABASE_URL", "it does not begin with sqlite:, and this version supports SQLite only; PostgreSQL and MySQL are coming", "write e.g. sqlite:gatehouse.db, or leave it empty")
 		}
 	}
-	if d.Driver != "" && !strings.EqualFold(d.Driver, "sqlite") {
+	if d.Driver != "" && !strings.EqualFold(d.Driver, "sqlite") && !strings.EqualFold(d.Driver, "sqlite3") {
 		k.fault("DB_DRIVER", quoted(d.Driver)+" is not supported: this version supports SQLite only; PostgreSQL and MySQL are coming", "write sqlite, or leave it empty")
 	}
 	if d.Namespace != "" {
@@ -132,22 +140,68 @@ func (k *checker) site() {
 	}
 }
 
-func (k *checker) signing() {
-	j := k.JWT
-	if e, set := k.given["JWT_SECRET"]; set {
-		switch secret := j.Secret.Reveal(); {
-		case secret == "":
-			if e.value == "" {
-				k.warn("JWT_SECRET", "it is set but empty: the server signs with keys it makes itself", "set a secret, or take it out")
-			}
-		case demo(secret):
-			k.warn("JWT_SECRET", "it is a well-known example: anyone can sign tokens with it", "make one with: openssl rand -base64 48")
-		case len(secret) < 32:
-			// RFC 7518 §3.2 asks for 256 bits; whoever holds one token can guess a
-			// short secret offline. Not a fault: running servers have such ones.
-			k.warn("JWT_SECRET", "it has only "+strconv.Itoa(len(secret))+" bytes and can be guessed from any token", "use at least 32; make one with: openssl rand -base64 48")
+// elsewhere is the setting that says users reach the server or its site from
+// other machines, API_EXTERNAL_URL or SITE_URL, or "" when neither does.
+func (k *checker) elsewhere() string {
+	for _, s := range []struct{ x, url string }{{"API_EXTERNAL_URL", k.Server.ExternalURL}, {"SITE_URL", k.Site.URL}} {
+		u, err := url.Parse(s.url)
+		// The scheme of an app, myapp://home, names no host.
+		if err != nil || k.bad[s.x] || u.Scheme != "http" && u.Scheme != "https" {
+			continue
+		}
+		// Browsers keep localhost and all below it on their own machine (RFC 6761 §6.3).
+		host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+		if host != "" && !loopback(host) && !strings.HasSuffix(host, ".localhost") {
+			return s.x
 		}
 	}
+	return ""
+}
+
+// proxied looks at a server that only this machine reaches although its users
+// are elsewhere: then a proxy on this machine stands before it.
+func (k *checker) proxied() {
+	x := k.elsewhere()
+	if x == "" || k.bad["API_HOST"] || !k.Loopback() {
+		return
+	}
+	if k.Server.ExternalURL == "" {
+		k.warn("API_EXTERNAL_URL", "it is not set, and "+x+" names another machine: links in mails and the issuer (iss) will name the address listened on", "set it to the address users reach this server at")
+	}
+	if k.RateLimit.Header == "" && k.RateLimit.Limits != "off" {
+		// Every client comes from a loopback address then: only a header tells who is who.
+		k.warn("RATE_LIMIT_HEADER", "it is not set, and "+x+" names another machine: clients of a proxy on this machine that sends no X-Forwarded-For all count as one", "set it to the header in which your proxy names the client and which it overwrites")
+	}
+}
+
+// sharedSecret looks at JWT_SECRET. RFC 7518 §3.2 asks for 256 bits; whoever
+// holds one token can guess a short secret offline, and then be anyone.
+func (k *checker) sharedSecret() {
+	const x, mend = "JWT_SECRET", "make one with: openssl rand -base64 48"
+	if _, set := k.given[x]; !set {
+		return
+	}
+	weak := k.warn
+	if k.elsewhere() != "" || !k.bad["API_HOST"] && !k.Loopback() {
+		weak = k.fault
+	}
+	secret := k.JWT.Secret.Reveal()
+	short := "it has only " + strconv.Itoa(len(secret)) + " bytes and can be guessed from any token"
+	switch {
+	case secret == "":
+		k.warn(x, "it is set but empty: the server signs with keys it makes itself", "set a secret, or take it out")
+	case demo(secret):
+		weak(x, "it is a well-known example: anyone can sign tokens with it", mend)
+	case len(secret) < 16:
+		weak(x, short, "use at least 32; "+mend)
+	case len(secret) < 32:
+		// Not a fault: running servers have such ones.
+		k.warn(x, short, "use at least 32; "+mend)
+	}
+}
+
+func (k *checker) signing() {
+	j := k.JWT
 	if v := []byte(j.Keys.Reveal()); len(v) > 0 && (!json.Valid(v) || !bytes.HasPrefix(bytes.TrimSpace(v), []byte("["))) {
 		k.fault("JWT_KEYS", "it is not a JSON array", `write e.g. [{"kty":"EC",...}]`)
 	}
@@ -174,8 +228,15 @@ func (k *checker) mail() {
 	if m.Host != "" && m.From == "" {
 		k.fault("SMTP_ADMIN_EMAIL", "it is missing, and SMTP_HOST is set", "set it to the address mail comes from")
 	}
-	if m.TLS == "none" && m.Password != "" && m.Host != "" && !loopback(m.Host) {
-		k.warn("SMTP_TLS", "the password at the mail server travels unencrypted", "set it to auto")
+	if none && !k.Mailer.Autoconfirm && k.External.Email && !k.bad["MAILER_AUTOCONFIRM"] {
+		k.warn("MAIL", "no mail is sent, so nobody can confirm an e-mail address", "set SMTP_HOST instead, or GATEHOUSE_MAILER_AUTOCONFIRM=true to take every address as confirmed")
+	}
+	if m.TLS == "none" && m.Host != "" && !loopback(m.Host) {
+		what := "mail, with the links and codes that let people in, travels unencrypted"
+		if m.Password != "" {
+			what = "mail, with the links and codes that let people in, and the password at the mail server travel unencrypted"
+		}
+		k.warn("SMTP_TLS", what, "set it to auto")
 	}
 	// A proxy on this machine makes a loopback server public, and with it the
 	// inbox with everybody's sign-in links.
@@ -190,6 +251,8 @@ func demo(secret string) bool {
 	switch strings.ToLower(strings.TrimSpace(secret)) {
 	case "super-secret-jwt-token-with-at-least-32-characters-long",
 		"your-super-secret-jwt-token-with-at-least-32-characters-long",
+		"f023d3db-39dc-4ac9-87b2-b2be72e9162b",
+		"your-256-bit-secret", "a-string-secret-at-least-256-bits-long",
 		"change-this! very important!", "changeme", "change-me", "your-jwt-secret",
 		"secret", "supersecret", "super-secret", "testsecret", "":
 		return true

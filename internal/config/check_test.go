@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,17 +124,21 @@ func TestLoad_refuses(t *testing.T) {
 func TestLoad_accepts(t *testing.T) {
 	key := []byte(strings.Repeat("\xfb\xff\x00k", 8))
 	for _, environ := range []string{
-		"GATEHOUSE_API_HOST=0.0.0.0 GATEHOUSE_MAIL=none API_EXTERNAL_URL=https://a.example",
+		"GATEHOUSE_API_HOST=0.0.0.0 GATEHOUSE_MAIL=none GATEHOUSE_MAILER_AUTOCONFIRM=true API_EXTERNAL_URL=https://a.example",
+		"GATEHOUSE_MAIL=none GATEHOUSE_EXTERNAL_EMAIL_ENABLED=false",
+		"GATEHOUSE_SMTP_HOST=127.0.0.1 GATEHOUSE_SMTP_ADMIN_EMAIL=a@example.com GATEHOUSE_SMTP_TLS=none",
+		"GATEHOUSE_RATE_LIMIT_HEADER=X-Real-Ip API_EXTERNAL_URL=https://a.example GATEHOUSE_SITE_URL=https://b.example " + mailServer,
+		"GATEHOUSE_SITE_URL=http://app.localhost:3000", "GATEHOUSE_SITE_URL=http://LOCALHOST.:3000", "GATEHOUSE_SITE_URL=http://[::1]:3000",
 		"GATEHOUSE_API_HOST=0.0.0.0 API_EXTERNAL_URL=https://a.example " + mailServer,
 		"GATEHOUSE_API_HOST=localhost", "GATEHOUSE_API_HOST=::1", "GATEHOUSE_API_HOST=[::1]", "GATEHOUSE_API_HOST=127.0.0.2",
-		"PORT=0", "GOTRUE_DB_DRIVER=sqlite", "DB_NAMESPACE=", "GOTRUE_PASSWORD_MIN_LENGTH=128",
+		"PORT=0", "GOTRUE_DB_DRIVER=sqlite", "GOTRUE_DB_DRIVER=SQLite3", "DB_NAMESPACE=", "GOTRUE_PASSWORD_MIN_LENGTH=128",
 		"GATEHOUSE_MASTER_KEY=" + hex.EncodeToString(key), "GATEHOUSE_MASTER_KEY=" + base64.StdEncoding.EncodeToString(key),
 		"GATEHOUSE_MASTER_KEY=" + base64.RawURLEncoding.EncodeToString(key),
 		"GATEHOUSE_JWT_KEYS=[] GATEHOUSE_JWT_SECRET=" + strings.Repeat("x", 32),
 		"GATEHOUSE_CORS_ALLOWED_ORIGINS=http://localhost:3000,https://a.example",
 		"GOTRUE_MAILER_EXTERNAL_HOSTS=a.example,b.example:8443,[::1]:80",
 		"GOTRUE_URI_ALLOW_LIST=http://localhost:*/**,com.example.app://,https://a.example/[a-z]?",
-		"GATEHOUSE_SITE_URL=myapp://home", "GATEHOUSE_SITE_URL=https://a.example/#/in",
+		"GATEHOUSE_SITE_URL=myapp://home", "GATEHOUSE_SITE_URL=http://127.0.0.1/#/in",
 		"API_EXTERNAL_URL=http://localhost:9/auth/v1",
 	} {
 		c, r := load(t, strings.Split(strings.TrimSpace(environ), " ")...)
@@ -153,9 +159,20 @@ func TestLoad_warns(t *testing.T) {
 		"GOTRUE_JWT_SECRET=super-secret-jwt-token-with-at-least-32-characters-long": "GOTRUE_JWT_SECRET: it is a well-known example",
 		"GOTRUE_SECURITY_REFRESH_TOKEN_ROTATION_ENABLED=false":                      "GOTRUE_SECURITY_REFRESH_TOKEN_ROTATION_ENABLED: refresh tokens are always used once",
 		"GOTRUE_URI_ALLOW_LIST=https://**":                                          "GOTRUE_URI_ALLOW_LIST: \"https://**\" lets users, and their tokens, be sent to any host",
-		"GATEHOUSE_API_HOST=0.0.0.0 GATEHOUSE_MAIL=none":                            "GATEHOUSE_API_EXTERNAL_URL: it is not set",
-		"API_EXTERNAL_URL=https://auth.example.com":                                 "API_EXTERNAL_URL: the server is reached from elsewhere",
-		mailServer + "GATEHOUSE_SMTP_TLS=none GATEHOUSE_SMTP_PASS=hunter2":          "GATEHOUSE_SMTP_TLS: the password at the mail server travels unencrypted",
+		"GOTRUE_JWT_SECRET=hunter2-hunter2-hunter2":                                 "GOTRUE_JWT_SECRET: it has only 23 bytes",
+		"GOTRUE_JWT_SECRET=hunter2 GATEHOUSE_SITE_URL=http://localhost:3000":        "GOTRUE_JWT_SECRET: it has only 7 bytes",
+		"GOTRUE_JWT_SECRET=hunter2 GATEHOUSE_SITE_URL=myapp://home":                 "GOTRUE_JWT_SECRET: it has only 7 bytes",
+
+		"GATEHOUSE_API_HOST=0.0.0.0 GATEHOUSE_MAIL=none GOTRUE_MAILER_AUTOCONFIRM=1":          "GATEHOUSE_API_EXTERNAL_URL: it is not set",
+		"API_EXTERNAL_URL=https://auth.example.com GATEHOUSE_RATE_LIMIT_HEADER=X-Real-Ip":     "API_EXTERNAL_URL: the server is reached from elsewhere",
+		"GATEHOUSE_SITE_URL=https://app.example.com GATEHOUSE_RATE_LIMIT_HEADER=X-Real-Ip":    "GATEHOUSE_API_EXTERNAL_URL: it is not set, and SITE_URL names another machine: links in mails and the issuer (iss)",
+		mailServer + "API_EXTERNAL_URL=https://auth.example.com":                              "GATEHOUSE_RATE_LIMIT_HEADER: it is not set, and API_EXTERNAL_URL names another machine: clients of a proxy",
+		"API_EXTERNAL_URL=http://localhost:9 GATEHOUSE_SITE_URL=https://app.example.com":      "GATEHOUSE_RATE_LIMIT_HEADER: it is not set, and SITE_URL names another machine",
+		mailServer + "API_EXTERNAL_URL=https://auth.example.com GATEHOUSE_RATE_LIMIT_HEADER=": "GATEHOUSE_RATE_LIMIT_HEADER: it is not set",
+
+		"GATEHOUSE_MAIL=none":                                              "GATEHOUSE_MAIL: no mail is sent, so nobody can confirm an e-mail address",
+		mailServer + "GATEHOUSE_SMTP_TLS=none":                             "GATEHOUSE_SMTP_TLS: mail, with the links and codes that let people in, travels unencrypted",
+		mailServer + "GATEHOUSE_SMTP_TLS=none GATEHOUSE_SMTP_PASS=hunter2": "GATEHOUSE_SMTP_TLS: mail, with the links and codes that let people in, and the password",
 	} {
 		_, r := load(t, strings.Split(environ, " ")...)
 		if len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0].String(), want) {
@@ -163,6 +180,75 @@ func TestLoad_warns(t *testing.T) {
 		}
 		if strings.Contains(fmt.Sprint(r.Warnings), "hunter2") {
 			t.Errorf("%q: the secret is told: %v", environ, r.Warnings)
+		}
+	}
+}
+
+// Whoever can guess the secret, or read it in a guide, can be anyone.
+func TestLoad_refusesAGuessableSecretInPublic(t *testing.T) {
+	const (
+		example = "your-super-secret-jwt-token-with-at-least-32-characters-long"
+		known   = "it is a well-known example"
+	)
+	bytes := func(n int) string { return strings.Repeat("k", n) }
+	for _, public := range []string{
+		"GATEHOUSE_API_HOST=0.0.0.0 API_EXTERNAL_URL=http://localhost:9 " + mailServer,
+		"API_EXTERNAL_URL=https://auth.example.com",
+		"API_EXTERNAL_URL=http://localhost.example.com",
+		"GATEHOUSE_SITE_URL=https://app.example.com",
+		"GATEHOUSE_SITE_URL=http://10.0.0.7:3000",
+	} {
+		for _, tc := range []struct {
+			secret, fault, warning string
+		}{
+			{example, known, ""},
+			{strings.ToUpper(example), known, ""},
+			{"secret", known, ""},
+			{bytes(15), "it has only 15 bytes", ""},
+			{bytes(16), "", "it has only 16 bytes"},
+			{bytes(31), "", "it has only 31 bytes"},
+			{bytes(32), "", ""},
+		} {
+			_, r := config.Load(source(t, append(strings.Fields(public), "GOTRUE_JWT_SECRET="+tc.secret), nil))
+			for _, side := range []struct {
+				name  string
+				notes []config.Note
+				want  string
+			}{{"fault", r.Faults, tc.fault}, {"warning", r.Warnings, tc.warning}} {
+				got := about("GOTRUE_JWT_SECRET", side.notes)
+				if (got == "") != (side.want == "") || !strings.HasPrefix(got, side.want) {
+					t.Errorf("%s with a secret of %d bytes: got %s %q, want %q", public, len(tc.secret), side.name, got, side.want)
+				}
+			}
+		}
+	}
+}
+
+// about is the problem of the note with a name, or empty.
+func about(name string, notes []config.Note) string {
+	for _, n := range notes {
+		if n.Name == name {
+			return n.Problem
+		}
+	}
+	return ""
+}
+
+func TestLoad_dataMustBeAFolder(t *testing.T) {
+	src := source(t, nil, map[string]string{"taken": ""})
+	taken := filepath.Join(src.Dir, "taken")
+	for data, want := range map[string]string{
+		"taken":                             `"taken" is not a folder`,
+		taken:                               strconv.Quote(taken) + " is not a folder",
+		".":                                 "",
+		src.Dir:                             "",
+		"not-there-yet":                     "",
+		filepath.Join(src.Dir, "not", "it"): "",
+	} {
+		src.Environ = []string{"GATEHOUSE_DATA=" + data}
+		_, r := config.Load(src)
+		if got := about("GATEHOUSE_DATA", r.Faults); got != want {
+			t.Errorf("%s: got fault %q, want %q", data, got, want)
 		}
 	}
 }

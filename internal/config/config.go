@@ -63,7 +63,7 @@ type Server struct {
 // Database says what the server remembers, and where.
 type Database struct {
 	URL         Secret `env:"DATABASE_URL" alias:"DB_DATABASE_URL" bare:"DATABASE_URL" help:"sqlite:FILE. Empty: gatehouse.db in DATA. This version supports SQLite only; PostgreSQL and MySQL are coming."`
-	Driver      string `env:"DB_DRIVER" help:"Empty or sqlite; the URL says it already."`
+	Driver      string `env:"DB_DRIVER" help:"Empty, sqlite or sqlite3; the URL says it already."`
 	Namespace   string `env:"DB_NAMESPACE" bare:"DB_NAMESPACE" help:"Prefix of table names. Not built yet: must be empty."`
 	Synchronous string `env:"SQLITE_SYNCHRONOUS" envDefault:"FULL" oneof:"FULL|NORMAL" help:"FULL loses nothing when the power fails; NORMAL is faster and may lose the last moments."`
 	AutoMigrate bool   `env:"AUTO_MIGRATE" envDefault:"true" help:"Bring the tables up to date at the start. Otherwise the server refuses to start on old tables."`
@@ -88,7 +88,7 @@ type Password struct {
 
 // JWT is what access tokens say and who signs them.
 type JWT struct {
-	Secret          Secret        `env:"JWT_SECRET" help:"Shared secret: when set, tokens are signed with it (HS256). At least 32 bytes. Empty: the server makes its own key pairs (ES256)."`
+	Secret          Secret        `env:"JWT_SECRET" help:"Shared secret: when set, tokens are signed with it (HS256). At least 32 bytes; fewer is a warning, fewer than 16 or a published example is refused in public. Empty: the server makes its own key pairs (ES256)."`
 	Keys            Secret        `env:"JWT_KEYS" help:"JSON array of JWKs; exactly one has the key operation sign, the others verify."`
 	KeyID           string        `env:"JWT_KEY_ID" help:"Key id (kid) of JWT_SECRET."`
 	ValidMethods    []string      `env:"JWT_VALID_METHODS" help:"Algorithms accepted in tokens. Empty: those of the keys."`
@@ -170,7 +170,7 @@ type External struct {
 // RateLimit says how often one client may ask.
 type RateLimit struct {
 	Limits       string  `env:"RATE_LIMITS" envDefault:"on" oneof:"on|off" help:"off lifts every limit. For tests: passwords and codes can then be guessed without end."`
-	Header       string  `env:"RATE_LIMIT_HEADER" check:"header" help:"Request header whose first part names the client. Only behind a proxy that sets it: a client that may set it itself escapes every limit. Empty: the address of the connection."`
+	Header       string  `env:"RATE_LIMIT_HEADER" check:"header" help:"Request header whose first part names the client; of X-Forwarded-For it is the last part, which the nearest proxy wrote. Only behind a proxy that sets it: a client that may set it itself escapes every limit. Empty: the address of the connection, or what a proxy on this machine says in X-Forwarded-For."`
 	OTP          float64 `env:"RATE_LIMIT_OTP" envDefault:"30" min:"1" help:"Requests for mail: sign-up, recovery, links, codes."`
 	TokenRefresh float64 `env:"RATE_LIMIT_TOKEN_REFRESH" envDefault:"150" min:"1" help:"Requests for tokens."`
 	Verify       float64 `env:"RATE_LIMIT_VERIFY" envDefault:"30" min:"1" help:"Attempts at a link or code."`

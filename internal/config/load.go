@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -36,6 +37,16 @@ type entry struct {
 	place string   // file:line; empty for the environment
 	value string   // not used when list is set
 	list  []string // a list, from gatehouse.yaml
+
+	negated bool // the name means the opposite of its setting; value is turned round already
+}
+
+// where is the place to append to a problem, empty for the environment.
+func (e entry) where() string {
+	if e.place == "" {
+		return ""
+	}
+	return " (" + e.place + ")"
 }
 
 // Load reads every setting: from the environment, else from .env, else from
@@ -52,8 +63,8 @@ func Load(src Source) (*Config, *Report) {
 		dotEnv(".env", file(src.Dir, ".env", r), r),
 		tree("gatehouse.yaml", file(src.Dir, "gatehouse.yaml", r), r),
 	}
-	all := settings()
-	k := &checker{Config: &Config{}, Report: r, given: pick(sources, all, r), bad: map[string]bool{}}
+	all, later := settings(), unbuilt()
+	k := &checker{Config: &Config{}, Report: r, dir: src.Dir, given: pick(sources, append(all[:len(all):len(all)], later...), r), bad: map[string]bool{}}
 	values := map[string]string{}
 	for name, e := range k.given {
 		values[name] = e.value
@@ -71,7 +82,10 @@ func Load(src Source) (*Config, *Report) {
 		}
 	}
 	k.all()
-	unknown(sources, all, r)
+	told := len(r.Warnings)
+	k.unbuilt(later)
+	unknown(sources, all, later, r)
+	slices.SortStableFunc(r.Warnings[told:], func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
 	return k.Config, r
 }
 
@@ -124,18 +138,20 @@ func pick(sources [][]entry, all []setting, r *Report) map[string]entry {
 			if _, found := given[s.name]; found {
 				continue
 			}
-			if e, found := s.among(byKey); found {
-				given[s.name] = e
+			if es := s.among(byKey); len(es) > 0 {
+				given[s.name] = es[0]
+				s.compare(es, r)
 			}
 		}
 	}
 	return given
 }
 
-// among is the entry for s in one source: our prefix before GoTrue's, the name
-// itself before its aliases, and the name without prefix last, because other
-// programs use those too.
-func (s setting) among(byKey map[string]entry) (entry, bool) {
+// among is every entry for s in one source, the one that counts first: our
+// prefix before GoTrue's, the name itself before its aliases. Without any of
+// these it is the name without prefix, because other programs use those too.
+func (s setting) among(byKey map[string]entry) []entry {
+	var es []entry
 	for _, prefix := range []string{ours, theirs} {
 		for _, name := range s.names() {
 			e, ok := byKey[prefix+name]
@@ -148,11 +164,38 @@ func (s setting) among(byKey map[string]entry) (entry, bool) {
 			if b, err := strconv.ParseBool(e.value); err == nil && name == s.negated {
 				e.value = strconv.FormatBool(!b)
 			}
-			return e, true
+			e.negated = name == s.negated
+			es = append(es, e)
 		}
 	}
-	e, ok := byKey[s.bare]
-	return e, ok && s.bare != ""
+	if e, ok := byKey[s.bare]; ok && s.bare != "" && es == nil {
+		es = []entry{e}
+	}
+	return es
+}
+
+// compare tells of entries in one source that lose against another value of
+// the first. A name and its opposite that contradict each other are a fault:
+// no order of names says whether that door shall be open.
+func (s setting) compare(es []entry, r *Report) {
+	const mend = "take one of them out"
+	text := func(e entry) string { return cmp.Or(strings.TrimSpace(e.value), s.fallback) }
+	first := es[0]
+	for _, e := range es[1:] {
+		if strings.TrimSpace(e.value) == "" || text(e) == text(first) {
+			continue
+		}
+		a, errA := strconv.ParseBool(text(first))
+		b, errB := strconv.ParseBool(text(e))
+		truths := s.typ == reflect.TypeFor[bool]() && errA == nil && errB == nil
+		switch {
+		case truths && a == b:
+		case truths && e.negated != first.negated:
+			r.fault(e.shown, "it contradicts "+first.shown+e.where(), mend)
+		default:
+			r.warn(e.shown, "it differs from "+first.shown+", which wins"+e.where(), mend)
+		}
+	}
 }
 
 // joined writes a list from gatehouse.yaml as the environment would have it.
@@ -177,39 +220,30 @@ func of(key string) string {
 	return ""
 }
 
-// unknown warns, once for each name, of names that no setting reads. They are
-// no faults: a server that is set up for more than this one can do should
-// still start.
-func unknown(sources [][]entry, all []setting, r *Report) {
-	var known []string
+// unknown warns, once for each name, of names that no setting reads.
+func unknown(sources [][]entry, all, later []setting, r *Report) {
+	var known, unbuilt []string
 	for _, s := range all {
 		known = append(known, s.names()...)
 	}
-	later := Unbuilt()
-	var notes []Note
+	for _, s := range later {
+		unbuilt = append(unbuilt, s.name)
+	}
 	told := map[string]bool{}
 	for _, entries := range sources {
 		for _, e := range entries {
 			x := of(e.key)
-			if x == "" || told[e.key] || slices.Contains(known, x) {
+			if x == "" || told[e.key] || slices.Contains(known, x) || slices.Contains(unbuilt, x) {
 				continue
 			}
 			told[e.key] = true
-			n := Note{Name: e.shown, Problem: "there is no such setting, ignored", Mend: "see docs/config.md for all names"}
+			mend := "see docs/config.md for all names"
 			if near := nearest(x, known); near != "" {
-				n.Mend = "did you mean " + e.like(near) + "?"
+				mend = "did you mean " + e.like(near) + "?"
 			}
-			if slices.Contains(later, x) {
-				n.Problem, n.Mend = "not supported yet, ignored", ""
-			}
-			if e.place != "" {
-				n.Problem += " (" + e.place + ")"
-			}
-			notes = append(notes, n)
+			r.warn(e.shown, "there is no such setting, ignored"+e.where(), mend)
 		}
 	}
-	slices.SortStableFunc(notes, func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
-	r.Warnings = append(r.Warnings, notes...)
 }
 
 // like writes another name the way e is written.

@@ -156,6 +156,67 @@ func TestLoad_emailDisabledIsTheOppositeOfEnabled(t *testing.T) {
 	}
 }
 
+func TestLoad_refusesANameAndItsOppositeThatContradict(t *testing.T) {
+	for environ, want := range map[string]string{
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=true GOTRUE_EXTERNAL_EMAIL_DISABLED=true":     "GOTRUE_EXTERNAL_EMAIL_DISABLED: it contradicts GOTRUE_EXTERNAL_EMAIL_ENABLED; take one of them out",
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=0 GOTRUE_EXTERNAL_EMAIL_DISABLED=false":       "GOTRUE_EXTERNAL_EMAIL_DISABLED: it contradicts GOTRUE_EXTERNAL_EMAIL_ENABLED; take one of them out",
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=1 GATEHOUSE_EXTERNAL_EMAIL_DISABLED=true":     "GOTRUE_EXTERNAL_EMAIL_ENABLED: it contradicts GATEHOUSE_EXTERNAL_EMAIL_DISABLED; take one of them out",
+		"GATEHOUSE_EXTERNAL_EMAIL_ENABLED= GOTRUE_EXTERNAL_EMAIL_DISABLED=true":      "GOTRUE_EXTERNAL_EMAIL_DISABLED: it contradicts GATEHOUSE_EXTERNAL_EMAIL_ENABLED; take one of them out",
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=true GOTRUE_EXTERNAL_EMAIL_DISABLED=0":        "",
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=false GOTRUE_EXTERNAL_EMAIL_DISABLED=TRUE":    "",
+		"GOTRUE_EXTERNAL_EMAIL_ENABLED=false GOTRUE_EXTERNAL_EMAIL_DISABLED=":        "",
+		"GATEHOUSE_EXTERNAL_EMAIL_ENABLED=false GATEHOUSE_EXTERNAL_EMAIL_DISABLED=t": "",
+	} {
+		_, r := config.Load(source(t, strings.Split(environ, " "), nil))
+		got := ""
+		if err := r.Err(); err != nil {
+			got = err.Error()
+		}
+		if got != want || len(r.Warnings) != 0 {
+			t.Errorf("%s: got %q and warnings %v, want %q alone", environ, got, r.Warnings, want)
+		}
+	}
+	// The environment takes back what a file says, whatever the name.
+	c, r := config.Load(source(t, []string{"GOTRUE_EXTERNAL_EMAIL_DISABLED=true"}, map[string]string{".env": "GOTRUE_EXTERNAL_EMAIL_ENABLED=true"}))
+	if r.Err() != nil || len(r.Warnings) != 0 || c.External.Email {
+		t.Errorf("over a file: got %v, %v and %v, want neither fault nor warning, and false", r.Err(), r.Warnings, c.External.Email)
+	}
+}
+
+func TestLoad_warnsOfNamesThatDifferInOneSource(t *testing.T) {
+	for _, tc := range []struct {
+		environ []string
+		files   map[string]string
+		want    []string
+	}{
+		{[]string{"GATEHOUSE_JWT_SECRET=" + hunter32, "GOTRUE_JWT_SECRET=x" + hunter32}, nil, []string{"GOTRUE_JWT_SECRET: it differs from GATEHOUSE_JWT_SECRET, which wins; take one of them out"}},
+		{[]string{"GATEHOUSE_JWT_AUD=", "GOTRUE_JWT_AUD=b"}, nil, []string{"GOTRUE_JWT_AUD: it differs from GATEHOUSE_JWT_AUD, which wins; take one of them out"}},
+		{[]string{"GATEHOUSE_DISABLE_SIGNUP=false", "GOTRUE_DISABLE_SIGNUP=true"}, nil, []string{"GOTRUE_DISABLE_SIGNUP: it differs from GATEHOUSE_DISABLE_SIGNUP, which wins; take one of them out"}},
+		{nil, map[string]string{".env": "GOTRUE_JWT_AUD=b\nGATEHOUSE_JWT_AUD=a\n"}, []string{"GOTRUE_JWT_AUD: it differs from GATEHOUSE_JWT_AUD, which wins (.env:1); take one of them out"}},
+		{nil, map[string]string{"gatehouse.yaml": "gotrue_jwt_aud: b\njwt: {aud: a}\n"}, []string{"gotrue_jwt_aud: it differs from jwt.aud, which wins (gatehouse.yaml:1); take one of them out"}},
+		{[]string{"GATEHOUSE_JWT_AUD=a", "GOTRUE_JWT_AUD=a"}, nil, nil},
+		{[]string{"GATEHOUSE_JWT_AUD=a", "GOTRUE_JWT_AUD="}, nil, nil},
+		{[]string{"GATEHOUSE_JWT_AUD=", "GOTRUE_JWT_AUD=authenticated"}, nil, nil},
+		{[]string{"GATEHOUSE_DISABLE_SIGNUP=1", "GOTRUE_DISABLE_SIGNUP=true"}, nil, nil},
+		{[]string{"GATEHOUSE_JWT_AUD=a"}, map[string]string{".env": "GOTRUE_JWT_AUD=b"}, nil},
+		{[]string{"GATEHOUSE_PORT=1", "PORT=2"}, nil, nil},
+	} {
+		_, r := config.Load(source(t, tc.environ, tc.files))
+		if err := r.Err(); err != nil {
+			t.Errorf("%q %q: %v", tc.environ, tc.files, err)
+		}
+		var got []string
+		for _, n := range r.Warnings {
+			got = append(got, n.String())
+		}
+		if diff := cmp.Diff(tc.want, got); diff != "" {
+			t.Errorf("%q %q (-want +got):\n%s", tc.environ, tc.files, diff)
+		}
+	}
+}
+
+const hunter32 = "hunter2-hunter2-hunter2-hunter2-"
+
 func TestLoad_readsEveryKindOfValue(t *testing.T) {
 	c, _ := load(t,
 		"GOTRUE_JWT_EXP=7200", "GOTRUE_COOKIE_DURATION=1h", "GOTRUE_SMTP_MAX_FREQUENCY=90s",
@@ -291,23 +352,6 @@ func TestLoad_warnsOfANameSetTwiceInAFile(t *testing.T) {
 	want := []config.Note{{"GATEHOUSE_JWT_AUD", "it is set twice (.env:1 and .env:2), the last counts", "take one out"}}
 	if diff := cmp.Diff(want, r.Warnings); diff != "" || c.JWT.Audience != "b" {
 		t.Errorf("got %q; warnings (-want +got):\n%s", c.JWT.Audience, diff)
-	}
-}
-
-func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
-	all := config.Unbuilt()
-	slices.Sort(all)
-	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
-		t.Errorf("%d names stand in the list twice", len(all)-n)
-	}
-	if !slices.Contains(all, "MAILER_TEMPLATES_PHONE_CHANGED_NOTIFICATION") {
-		t.Error("braces are not written out")
-	}
-	for _, x := range all {
-		_, r := config.Load(source(t, []string{"GOTRUE_" + x + "="}, nil))
-		if len(r.Warnings) != 1 || r.Warnings[0].Problem != "not supported yet, ignored" {
-			t.Errorf("%s: got %v, want a warning that it is not supported yet", x, r.Warnings)
-		}
 	}
 }
 

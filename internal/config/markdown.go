@@ -26,11 +26,20 @@ func Markdown() []byte {
 		}
 	}
 	b.WriteString("\n## Not supported yet\n\nSettings of the two GoTrue servers that Gatehouse knows by name. " +
-		"Each one set gives a warning at the start and is otherwise ignored. `{A,B}` stands for A and for B.\n\n")
-	for _, line := range unbuiltLines() {
-		fmt.Fprintf(&b, "- `%s`\n", line)
-	}
+		"`{A,B}` stands for A and for B. False, 0 for what is true or false, and an empty value are what happens anyway, and pass in silence.\n")
+	unbuiltNames(&b, true, "These would keep somebody out, or take part in letting people in. Turned on, each is a fault: "+
+		"the server does not start with a door open that you believe shut. Take one out only if you can do without it.")
+	unbuiltNames(&b, false, "Each of these gives a warning at the start when it is set, and is otherwise ignored.")
 	return b.Bytes()
+}
+
+func unbuiltNames(b *bytes.Buffer, door bool, intro string) {
+	fmt.Fprintf(b, "\n%s\n\n", intro)
+	for _, line := range unbuiltLines() {
+		if line.door == door {
+			fmt.Fprintf(b, "- `%s`\n", line.pattern)
+		}
+	}
 }
 
 const preface = `# Settings
@@ -42,7 +51,8 @@ With nothing set at all you get a server for development on your own machine.
 
 - **Names.** Setting ` + "`X`" + ` is read as ` + "`GATEHOUSE_X`" + `, else as ` + "`GOTRUE_X`" + `, so that the settings of the two GoTrue servers
   work unchanged. Names under *Also* are read in the same way after the setting's own name; those marked *bare* are read
-  without a prefix too, after all others. The environment beats a file whatever the prefix.
+  without a prefix too, after all others. The environment beats a file whatever the prefix. Two names for one setting with
+  different values in the same place give a warning that tells which one wins; a name and its opposite are a fault then.
 - **Empty** counts as set, and means the default: an empty variable in the environment takes back what a file says.
 - **Durations** are Go durations, such as ` + "`90s`" + `, ` + "`10m`" + ` or ` + "`24h`" + `. **Seconds** are a number of seconds, or a duration.
   **Lists** are separated by commas.

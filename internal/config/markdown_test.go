@@ -38,7 +38,8 @@ func TestMarkdown_tellsEverySetting(t *testing.T) {
 		"| `JWT_EXP` | seconds, 1 or more | `3600` |",
 		"| `MAILER_TEMPLATES_MAGIC_LINK` | text |",
 		"| `EXTERNAL_EMAIL_ENABLED` | true or false | `true` | `EXTERNAL_EMAIL_DISABLED` (the opposite) |",
-		"- `MFA_{TOTP,WEB_AUTHN}_{ENROLL_ENABLED,VERIFY_ENABLED}`",
+		"- `MFA_{TOTP,WEB_AUTHN}_{ENROLL_ENABLED,VERIFY_ENABLED}`\n",
+		"- `SECURITY_CAPTCHA_ENABLED`\n",
 	} {
 		if !bytes.Contains(got, []byte(want)) {
 			t.Errorf("the page has no %s", want)

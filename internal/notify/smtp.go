@@ -155,7 +155,7 @@ func (s *SMTP) deliver(ctx context.Context, addr string, to mailbox, msg *mail.M
 	defer func() {
 		// A farewell out of courtesy: its answer changes nothing any more.
 		if !cut {
-			raw.SetDeadline(time.Now().Add(time.Second))
+			raw.SetDeadline(time.Now().Add(time.Second)) //nolint:forbidigo // of network I/O
 			client.Quit()
 		}
 	}()

@@ -46,7 +46,8 @@ type Options struct {
 	// SiteURL is the address of the site that users come from.
 	SiteURL string
 	// Fetch gets a URL; it must be guarded, since operators of a tenant may
-	// name any address. Nil: every fetch fails.
+	// name any address. Its error is logged as it is, so it should name the
+	// mend where it knows one. Nil: every fetch fails.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 	// ReadFile reads a file, or fails with fs.ErrNotExist. Nil: the file
 	// system. Where tenants choose Bodies it must find nothing, or they would
@@ -131,7 +132,8 @@ func NewTemplates(o Options) *Templates {
 
 // Render puts m into words. A template of the operator's that cannot be had,
 // parsed or executed is logged and the built-in one takes its place, because a
-// plain mail is better than none. It fails only if m.Kind is unknown (a
+// plain mail is better than none. The text of a mail with the operator's HTML
+// is made from that HTML. Render fails only if m.Kind is unknown (a
 // *PermanentError) or ctx is done.
 func (t *Templates) Render(ctx context.Context, m Mail) (Rendered, error) {
 	if t.html[m.Kind] == nil {
@@ -155,28 +157,48 @@ func (t *Templates) Render(ctx context.Context, m Mail) (Rendered, error) {
 		r.Subject = oneLine(s)
 	}
 
-	if src := t.bodies[m.Kind]; src != nil {
-		own, err := t.load(ctx, src, m.Kind)
-		if err != nil {
-			return Rendered{}, err
-		}
-		if own != nil {
-			if r.HTML, err = execute(own, data); err != nil {
-				t.opt.Log.Warn("mail template failed; using the built-in one", "kind", m.Kind, "mail", m.ID, "err", err)
-				r.HTML = ""
-			}
-		}
+	own, err := t.ownBody(ctx, m, data)
+	if err != nil {
+		return Rendered{}, err
 	}
-	var err error
-	if strings.TrimSpace(r.HTML) == "" {
-		if r.HTML, err = execute(t.html[m.Kind], data); err != nil {
-			return Rendered{}, err
+	if own != "" {
+		// The built-in text would say something else, in another language
+		// perhaps, to those who read without HTML.
+		r.HTML, r.Text = own, plain(own)
+		if r.Text == "" { // nothing but pictures
+			r.Text = r.Subject
 		}
+		return r, nil
+	}
+	if r.HTML, err = execute(t.html[m.Kind], data); err != nil {
+		return Rendered{}, err
 	}
 	if r.Text, err = execute(t.text[m.Kind], data); err != nil {
 		return Rendered{}, err
 	}
 	return r, nil
+}
+
+// ownBody renders the operator's HTML for m, or returns "" where there is none
+// to be had. The error is ctx's.
+func (t *Templates) ownBody(ctx context.Context, m Mail, data map[string]any) (string, error) {
+	src := t.bodies[m.Kind]
+	if src == nil {
+		return "", nil
+	}
+	own, err := t.load(ctx, src, m.Kind)
+	if own == nil || err != nil {
+		return "", err
+	}
+	page, err := execute(own, data)
+	if err != nil {
+		t.opt.Log.Warn("mail template failed; using the built-in one", "kind", m.Kind, "mail", m.ID, "err", err)
+		return "", nil
+	}
+	if strings.TrimSpace(page) == "" {
+		return "", nil
+	}
+	return page, nil
 }
 
 // variables are the names templates know. It is a map, not a struct, so that a

@@ -17,10 +17,13 @@ import (
 var errLate = errors.New("the lease ran out before sending")
 
 const (
-	maxTries  = 20             // then a delivery is given up
-	maxAge    = 24 * time.Hour // likewise
+	day       = 24 * time.Hour // how long a delivery is tried
+	week      = 7 * day        // the same for one that is good for more than a day
+	maxLost   = 50             // attempts nobody lived to tell of
 	firstWait = 5 * time.Second
-	worstWait = time.Hour
+	// Links live for an hour or less: a mail server that comes back must be
+	// noticed while most of that is left.
+	worstWait = 5 * time.Minute
 	bookLimit = 5 * time.Second // to write down what became of a delivery
 )
 
@@ -28,10 +31,9 @@ const (
 // It reports whether it was sent.
 func (w *Worker) deliver(ctx context.Context, d store.Delivery, until time.Time) bool {
 	log := w.opt.Log.With("id", d.ID, "kind", d.Kind, "try", d.Tries)
-	if d.Tries > maxTries {
-		// Nobody lived to tell of the last attempt. A delivery that takes the
-		// process down must not do so for ever.
-		w.bury(log, d, fmt.Errorf("given up: leased %d times and never finished", d.Tries-1))
+	if w.lost(d) {
+		// A delivery that takes the process down must not do so for ever.
+		w.bury(log, d, fmt.Errorf("given up: leased %d times, and too often never finished", d.Tries-1))
 		return false
 	}
 	if !d.ExpiresAt.IsZero() && !w.opt.DB.Now().Before(d.ExpiresAt) {
@@ -57,7 +59,7 @@ func (w *Worker) deliver(ctx context.Context, d store.Delivery, until time.Time)
 	case ctx.Err() != nil:
 		// Cut off by our own end: not the delivery's fault.
 		w.putBack(log, d, 0, errors.New("cut off: the server was stopped while sending"))
-	case d.Tries >= maxTries, w.opt.DB.Now().Sub(d.CreatedAt) > maxAge:
+	case w.beyond(d) > 0:
 		w.bury(log, d, fmt.Errorf("given up after %d tries: %w", d.Tries, scrub(err, m)))
 	default:
 		w.putBack(log, d, backOff(d.Tries), scrub(err, m))
@@ -110,8 +112,32 @@ func (w *Worker) send(ctx context.Context, d store.Delivery, m notify.Mail, unti
 	return w.opt.Sender.Send(ctx, m, words)
 }
 
+// beyond returns by how much d is older than anybody waits for it.
+func (w *Worker) beyond(d store.Delivery) time.Duration {
+	most := day
+	if d.ExpiresAt.Sub(d.CreatedAt) > day {
+		most = week
+	}
+	return w.opt.DB.Now().Sub(d.CreatedAt) - most
+}
+
+// lost reports whether at least maxLost earlier attempts at d ended neither
+// well nor badly. No row counts them: an attempt that ended in failure is
+// followed by a wait, so d's age bounds how many of those there can have been,
+// and the rest are lost. Where processes die too slowly for that to show, age
+// decides: one that ends is given up as soon as it is too old, not a day later.
+func (w *Worker) lost(d store.Delivery) bool {
+	const (
+		quick = 7                 // tries before the wait has grown to worstWait
+		least = worstWait * 3 / 4 // between two tries from then on
+	)
+	earlier := d.Tries - 1
+	ended := quick + int(w.opt.DB.Now().Sub(d.CreatedAt)/least)
+	return earlier-ended >= maxLost || earlier >= maxLost && w.beyond(d) > day
+}
+
 // backOff is how long to wait after so many tries: 5 s, doubled each time, at
-// most an hour, less up to a quarter, so that a mail server which comes back
+// most 5 min, less up to a quarter, so that a mail server which comes back
 // does not meet all of them at once.
 func backOff(tries int) time.Duration {
 	d := min(firstWait<<min(tries-1, 20), worstWait)

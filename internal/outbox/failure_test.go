@@ -16,19 +16,18 @@ import (
 	"gatehouse/internal/storetest"
 )
 
-func TestDeliverNow_backsOffAndGivesUpAfterTwentyTries(t *testing.T) {
+// What waits may still be of use when the mail server is back: nobody counts
+// the tries of that time, and nobody waits long once it is over.
+func TestDeliverNow_backsOffToFiveMinutesAndNoFurther(t *testing.T) {
 	r := newRig(t)
 	r.queue(mail("ada@example.com"), 100*time.Hour)
 	s := failing(errors.New("421 try again later"))
 	w := r.worker(s)
 	wait := 5 * time.Second
-	for try := 1; ; try++ {
+	for try := 1; try <= 400; try++ {
 		r.deliver(w, 0)
 		if got := len(s.attempts()); got != try {
 			t.Fatalf("%d attempts, want %d: the wait before it was to be at most %v", got, try, wait/2)
-		}
-		if try == 20 {
-			break
 		}
 		r.count(1, 0)
 		r.clock.Advance(wait*3/4 - time.Microsecond)
@@ -37,14 +36,20 @@ func TestDeliverNow_backsOffAndGivesUpAfterTwentyTries(t *testing.T) {
 			t.Fatalf("attempt %d came before three quarters of %v", got, wait)
 		}
 		r.clock.Advance(wait/4 + time.Microsecond)
-		wait = min(2*wait, time.Hour)
+		wait = min(2*wait, 5*time.Minute)
 	}
-	r.count(0, 1)
-	r.clock.Advance(48 * time.Hour)
-	r.deliver(w, 0)
-	if got := len(s.attempts()); got != 20 {
-		t.Errorf("a dead delivery was tried again: %d attempts", got)
+}
+
+func TestDeliverNow_sendsWhatIsStillGoodAfterAnOutage(t *testing.T) {
+	r := newRig(t)
+	r.queue(mail("ada@example.com"), time.Hour)
+	down := r.worker(failing(errors.New("connection refused")))
+	for range 45 * 12 {
+		r.deliver(down, 0)
+		r.clock.Advance(5 * time.Second)
 	}
+	r.clock.Advance(5 * time.Minute)
+	r.deliver(r.worker(&sender{}), 1)
 }
 
 func TestDeliverNow_jitterSpreadsTheNextAttempts(t *testing.T) {
@@ -62,17 +67,39 @@ func TestDeliverNow_jitterSpreadsTheNextAttempts(t *testing.T) {
 	}
 }
 
-func TestDeliverNow_givesUpAfterADay(t *testing.T) {
-	r := newRig(t)
-	r.queue(mail("ada@example.com"), 100*time.Hour)
-	w := r.worker(failing(errors.New("421 try again later")))
-	r.deliver(w, 0)
-	r.clock.Advance(24 * time.Hour)
-	r.deliver(w, 0)
-	r.count(1, 0) // a day to the microsecond is not older than a day
-	r.clock.Advance(time.Minute)
-	r.deliver(w, 0)
-	r.count(0, 1)
+func TestDeliverNow_givesUpByAge(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, c := range []struct {
+		name string
+		ends time.Duration // zero: never
+		most time.Duration
+	}{
+		{"what has no end, after a day", 0, day},
+		{"what is good for longer, after a week", 100 * day, 7 * day},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			d := store.Delivery{ID: store.NewDeliveryID(), Kind: "pigeon", Body: []byte("coo")} // never to be delivered
+			if c.ends != 0 {
+				d.ExpiresAt = r.clock.Now().Add(c.ends)
+			}
+			r.add(d)
+			w := r.worker(&sender{})
+			r.deliver(w, 0)
+			for range 100 {
+				r.clock.Advance(c.most / 100)
+				r.deliver(w, 0)
+			}
+			r.count(1, 0) // a day to the microsecond is not older than a day
+			r.clock.Advance(5 * time.Minute)
+			r.deliver(w, 0)
+			r.count(0, 1)
+			_, log, _ := strings.Cut(r.log.String(), "outbox: given up")
+			if !strings.Contains(log, "tries: this version cannot deliver that kind") {
+				t.Errorf("the log does not say why:\n%s", log)
+			}
+		})
+	}
 }
 
 func TestDeliverNow_neverSendsWhatExpired(t *testing.T) {
@@ -215,27 +242,54 @@ func TestDeliverNow_survivesASenderThatPanics(t *testing.T) {
 	}
 }
 
-// A mail that takes the process down with it must not do so for ever.
-func TestDeliverNow_buriesWhatNeverFinishes(t *testing.T) {
-	r := newRig(t)
-	r.queue(mail("ada@example.com"), 100*time.Hour)
-	for try := range 20 {
-		err := r.db.Write(t.Context(), store.TenantID{}, func(tx *store.Tx) error {
+// crash takes the only delivery as a process does that dies of it, n times,
+// and waits for after beyond each lease.
+func (r *rig) crash(n int, after time.Duration) {
+	r.t.Helper()
+	for range n {
+		err := r.db.Write(context.Background(), store.TenantID{}, func(tx *store.Tx) error {
 			d, err := tx.TakeDeliveries(1, time.Minute)
 			if err == nil && len(d) != 1 {
-				err = fmt.Errorf("took %d at try %d, want 1", len(d), try)
+				err = fmt.Errorf("took %d, want 1", len(d))
 			}
 			return err
 		})
 		if err != nil {
-			t.Fatal(err)
+			r.t.Fatal(err)
 		}
-		r.clock.Advance(time.Minute)
+		r.clock.Advance(time.Minute + after)
 	}
-	s := &sender{}
-	r.deliver(r.worker(s), 0)
-	if len(s.attempts()) != 0 {
-		t.Error("sent what took the process down twenty times")
+}
+
+// A mail that takes the process down with it must not do so for ever.
+func TestDeliverNow_buriesWhatNeverFinishes(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		crashes int
+		after   time.Duration
+		buried  bool
+	}{
+		{"fifty may have ended, going by their age", 50, 0, false},
+		{"of eighty, fifty did not", 80, 0, true},
+		{"many may have ended, given time", 500, 4 * time.Minute, false},
+		{"but not for days beyond a week", 50, 4 * time.Hour, true},
+		{"fewer than fifty are tried even then", 49, 4 * time.Hour, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			r.queue(mail("ada@example.com"), 1000*time.Hour)
+			r.crash(c.crashes, c.after)
+			if !c.buried {
+				r.deliver(r.worker(&sender{}), 1)
+				r.count(0, 0)
+				return
+			}
+			s := &sender{}
+			r.deliver(r.worker(s), 0)
+			if len(s.attempts()) != 0 {
+				t.Error("sent what took the process down so often")
+			}
+			r.count(0, 1)
+		})
 	}
-	r.count(0, 1)
 }

@@ -46,6 +46,13 @@ func (tx *Tx) SwapCredential(c Credential, next []byte) (bool, error) {
 	return n == 1, err
 }
 
+// DropPassword deletes a user's password while it still is the one with that
+// hash, and reports whether it was.
+func (tx *Tx) DropPassword(id UserID, hash string) (bool, error) {
+	n, err := tx.exec(`DELETE FROM credentials WHERE tenant_id = ? AND kind = 'password' AND lookup = ? AND data = ?`, tx.Tenant, id, []byte(hash))
+	return n == 1, err
+}
+
 // DropCredentials deletes all credentials of a user.
 func (tx *Tx) DropCredentials(user UserID) error {
 	_, err := tx.exec(`DELETE FROM credentials WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)

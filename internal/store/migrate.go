@@ -72,6 +72,14 @@ func (db *DB) goose(ctx context.Context, f func(*goose.Provider) error) error {
 	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}
+	at, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("store: migrations: %w", err)
+	}
+	sources := p.ListSources()
+	if newest := sources[len(sources)-1].Version; at > newest {
+		return fmt.Errorf("store: the database is at migration %d and this version knows %d: it was written by a newer Gatehouse; run that, or put a backup back", at, newest)
+	}
 	err = f(p)
 	if err != nil {
 		return fmt.Errorf("store: migrate: %w", err)

@@ -103,6 +103,12 @@ func (tx *Tx) EndSession(id SessionID, reason string) (bool, error) {
 	return n == 1, err
 }
 
+// EndAllSessions ends every living session of the tenant and returns how many.
+func (tx *Tx) EndAllSessions(reason string) (int, error) {
+	n, err := tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND ended_at = 0`, micros(tx.Now), reason, tx.Tenant)
+	return int(n), err
+}
+
 // EndSessions ends all living sessions of a user but one (the zero id: all)
 // and returns which.
 func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionID, error) {

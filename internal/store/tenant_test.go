@@ -149,6 +149,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			return did(tx.SetCredential(c))
 		},
 		"SwapCredential":  func(tx *store.Tx, b belongings) (bool, error) { return tx.SwapCredential(b.cred, []byte("eve")) },
+		"DropPassword":    func(tx *store.Tx, b belongings) (bool, error) { return tx.DropPassword(b.user.ID, "hash") },
 		"DropCredentials": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropCredentials(b.user.ID)) },
 		"PasswordByEmail": func(tx *store.Tx, b belongings) (bool, error) {
 			id, _, err := tx.PasswordByEmail(b.user.Email)
@@ -175,6 +176,10 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		},
 		"Rotate":     func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
 		"EndSession": func(tx *store.Tx, b belongings) (bool, error) { return tx.EndSession(b.session.ID, "eve") },
+		"EndAllSessions": func(tx *store.Tx, b belongings) (bool, error) {
+			_, err := tx.EndAllSessions("eve") // its own
+			return did(err)
+		},
 		"EndSessions": func(tx *store.Tx, b belongings) (bool, error) {
 			ids, err := tx.EndSessions(b.user.ID, store.SessionID{}, "eve")
 			return len(ids) > 0, err

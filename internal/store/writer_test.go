@@ -114,7 +114,7 @@ func TestWrite_failuresInAGroupTakeNothingOfTheOthers(t *testing.T) {
 		group.Wait()
 		for i, u := range users {
 			stands := db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.User(u.ID); return err }) == nil
-			good := false
+			var good bool
 			switch i % 5 {
 			case 1:
 				good = errs[i] == refused && panics[i] == nil && !stands

@@ -1,0 +1,112 @@
+package config_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/internal/config"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// doors are the settings without which somebody could come in who should not.
+func doors() []string {
+	return strings.Fields(`
+		SECURITY_CAPTCHA_ENABLED
+		HOOK_BEFORE_USER_CREATED_ENABLED HOOK_CUSTOM_ACCESS_TOKEN_ENABLED HOOK_PASSWORD_VERIFICATION_ATTEMPT_ENABLED
+		HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED HOOK_SEND_EMAIL_ENABLED HOOK_SEND_SMS_ENABLED
+		EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES SESSIONS_SINGLE_PER_USER SESSIONS_ALLOW_LOW_AAL PASSWORD_HIBP_ENABLED WEBHOOK_URL
+		MAILER_EMAIL_VALIDATION_EXTENDED MAILER_EMAIL_VALIDATION_SERVICE_URL MAILER_EMAIL_VALIDATION_BLOCKED_MX
+		SECURITY_DB_ENCRYPTION_ENCRYPT MULTIINSTANCEMODE`)
+}
+
+func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
+	all := config.Unbuilt()
+	slices.Sort(all)
+	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
+		t.Errorf("%d names stand in the list twice", len(all)-n)
+	}
+	for _, x := range []string{"MAILER_TEMPLATES_PHONE_CHANGED_NOTIFICATION", "WEBHOOK_TIMEOUT_SEC", "WEBHOOK_TIMEOUTSEC"} {
+		if !slices.Contains(all, x) {
+			t.Errorf("%s is not in the list", x)
+		}
+	}
+	var environ []string
+	var faults, warnings []config.Note
+	for _, x := range all {
+		environ = append(environ, "GOTRUE_"+x+"=true")
+		if slices.Contains(doors(), x) {
+			faults = append(faults, config.Note{Name: "GOTRUE_" + x, Problem: "Gatehouse does not do this yet", Mend: "take the setting out only if you can do without it"})
+		} else {
+			warnings = append(warnings, config.Note{Name: "GOTRUE_" + x, Problem: "not supported yet, ignored"})
+		}
+	}
+	_, r := config.Load(source(t, environ, nil))
+	slices.SortFunc(r.Faults, func(a, b config.Note) int { return strings.Compare(a.Name, b.Name) })
+	if diff := cmp.Diff(faults, r.Faults); diff != "" {
+		t.Errorf("all turned on: faults (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(warnings, r.Warnings); diff != "" {
+		t.Errorf("all turned on: warnings (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnbuilt_refusesWhatWouldCloseADoor(t *testing.T) {
+	all := config.Unbuilt()
+	for _, x := range doors() {
+		if !slices.Contains(all, x) {
+			t.Errorf("%s is not in the list; is it built?", x)
+		}
+	}
+	for _, tc := range []struct {
+		environ []string
+		files   map[string]string
+		want    []string
+	}{
+		{[]string{"GATEHOUSE_WEBHOOK_URL=https://hook.example"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
+		{[]string{"GOTRUE_SESSIONS_ALLOW_LOW_AAL=1h"}, nil, []string{"GOTRUE_SESSIONS_ALLOW_LOW_AAL"}},
+		{[]string{"GOTRUE_SECURITY_CAPTCHA_ENABLED=yes"}, nil, []string{"GOTRUE_SECURITY_CAPTCHA_ENABLED"}},
+		{[]string{"GATEHOUSE_WEBHOOK_URL=0"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
+		{nil, map[string]string{"gatehouse.yaml": "security: {captcha: {enabled: true}}\n"}, []string{"security.captcha.enabled"}},
+		{nil, map[string]string{"gatehouse.yaml": "external_email_authorized_addresses: [a@example.com]\n"}, []string{"external_email_authorized_addresses"}},
+		{nil, map[string]string{".env": "GOTRUE_PASSWORD_HIBP_ENABLED=1"}, []string{"GOTRUE_PASSWORD_HIBP_ENABLED"}},
+		// What counts is what would be read: the environment takes back a file.
+		{[]string{"GOTRUE_PASSWORD_HIBP_ENABLED="}, map[string]string{".env": "GOTRUE_PASSWORD_HIBP_ENABLED=1"}, nil},
+		{[]string{"GOTRUE_PASSWORD_HIBP_ENABLED=true"}, map[string]string{".env": "GATEHOUSE_PASSWORD_HIBP_ENABLED=false"}, []string{"GOTRUE_PASSWORD_HIBP_ENABLED"}},
+	} {
+		_, r := config.Load(source(t, tc.environ, tc.files))
+		if diff := cmp.Diff(tc.want, names(r.Faults)); diff != "" {
+			t.Errorf("%q %q: faults (-want +got):\n%s", tc.environ, tc.files, diff)
+		}
+	}
+}
+
+// Templates for both GoTrue servers write out every switch, most of them off.
+func TestUnbuilt_saysNothingOfWhatIsOff(t *testing.T) {
+	for _, v := range []string{"", " ", "false", "0", "F", " False "} {
+		var environ []string
+		for _, x := range config.Unbuilt() {
+			if strings.TrimSpace(v) == "" || strings.HasSuffix(x, "ENABLED") {
+				environ = append(environ, "GOTRUE_"+x+"="+v)
+			}
+		}
+		if _, r := config.Load(source(t, environ, nil)); len(r.Faults)+len(r.Warnings) != 0 {
+			t.Errorf("%q: got %v, %v, want silence", v, r.Faults, r.Warnings)
+		}
+	}
+	for environ, silent := range map[string]bool{
+		"GOTRUE_SESSIONS_SINGLE_PER_USER=false":     true,
+		"GOTRUE_SESSIONS_ALLOW_LOW_AAL=0s":          true,
+		"GOTRUE_MULTIINSTANCEMODE=0":                true,
+		"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=false":  true,
+		"GOTRUE_RATE_LIMIT_EMAIL_SENT=0":            false,
+		"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=false":    false,
+		"GOTRUE_EXTERNAL_GITHUB_ENABLED=true":       false,
+		"GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=1": false,
+	} {
+		if _, r := load(t, environ); (len(r.Warnings) == 0) != silent {
+			t.Errorf("%s: got warnings %v, want silence %v", environ, r.Warnings, silent)
+		}
+	}
+}
