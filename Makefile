@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 GO ?= go
 BIN = dist/gatehouse
 
-.PHONY: all build test test-go test-race test-compat lint gen gen-check bench clean need-node need-gcc
+.PHONY: all build test test-go test-race test-compat lint gen gen-check bench clean need-node need-debian
 
 all: build
 
@@ -14,8 +14,9 @@ build: ## the one static binary
 
 test: gen-check test-race test-compat ## everything, fast tests first
 
-# The race detector needs cgo, and so a C compiler: the only thing here that does.
-test-race: need-gcc
+# The race detector needs cgo, and so a C compiler: the only thing here that
+# does. One test runs the curl line that the server prints.
+test-race: need-debian
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
 
 test-go: ## the Go tests alone, without the race detector
@@ -49,8 +50,15 @@ need-node:
 	@command -v node >/dev/null && command -v npm >/dev/null || \
 		{ echo "make test needs Node 20 or newer with npm (Debian: apt-get install nodejs npm)" >&2; exit 1; }
 
-need-gcc:
-	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
-		echo "the race detector needs a C compiler; installing gcc" >&2; \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev >/dev/null; \
-		else echo "run: sudo apt-get install gcc libc6-dev" >&2; exit 1; fi; }
+# $(call need,COMMAND,PACKAGES): installs Debian packages where it may, else says
+# what to install.
+define need
+	@command -v $(1) >/dev/null || { \
+		echo "make test needs $(1); installing $(2)" >&2; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; \
+		else echo "run: sudo apt-get install $(2)" >&2; exit 1; fi; }
+endef
+
+need-debian:
+	$(call need,gcc,gcc libc6-dev)
+	$(call need,curl,curl ca-certificates)

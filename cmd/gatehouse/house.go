@@ -76,13 +76,11 @@ func openHouse(ctx context.Context, e env, create bool) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := filepath.Abs(under(e, cfg.SQLiteFile()))
-	if err != nil {
-		return nil, err
-	}
-	_, err = os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) && !create {
-		return nil, fmt.Errorf("there is no database at %s; GATEHOUSE_DATA names its folder", path)
+	if !create {
+		err = exists(e, cfg)
+		if err != nil {
+			return nil, err
+		}
 	}
 	db, err := openDB(ctx, e, cfg)
 	if err != nil {
@@ -93,6 +91,19 @@ func openHouse(ctx context.Context, e env, create bool) (*house, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return h, nil
+}
+
+// exists refuses to go on where there is no database yet.
+func exists(e env, cfg *config.Config) error {
+	path, err := filepath.Abs(under(e, cfg.SQLiteFile()))
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no database at %s; GATEHOUSE_DATA names its folder", path)
+	}
+	return nil
 }
 
 // build makes the core over an open database.

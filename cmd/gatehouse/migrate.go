@@ -19,6 +19,12 @@ func (c migrateCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Status {
+		err = exists(e, cfg)
+		if err != nil {
+			return err
+		}
+	}
 	db, err := openDB(ctx, e, cfg)
 	if err != nil {
 		return err

@@ -137,7 +137,11 @@ func (s *Service) askChange(tx *store.Tx, u *User, f Flow) error {
 type wanted struct {
 	hash string // of the new one
 	old  string // the stored hash it was compared with
-	same bool   // it is the old one: told only after the mailed code was right
+
+	// Verdicts that are told only after the mailed code was right: a stolen
+	// session is no way to try passwords.
+	same  bool // the new one is the old one
+	wrong bool // the current one is not
 }
 
 // wantPassword checks and hashes, before the transaction.
@@ -148,6 +152,7 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 	if ch.Nonce == "" && s.needsNonce(v, s.db.Now()) {
 		return nil, fail(ReauthNeeded) // before anything is compared: a stolen session is no way to try passwords
 	}
+	pw := &wanted{}
 	var old string
 	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
 		h, err := tx.PasswordOf(v.User.ID)
@@ -168,15 +173,13 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
-			return nil, fail(CurrentWrong)
-		}
+		pw.wrong = !ok
 	}
 	hash, err := s.newPassword(ctx, c, *ch.Password)
 	if err != nil {
 		return nil, err
 	}
-	pw := &wanted{hash: hash, old: old}
+	pw.hash, pw.old = hash, old
 	if old != "" {
 		pw.same, _, err = s.checkPassword(ctx, c, old, *ch.Password)
 	}
@@ -214,6 +217,9 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 		if q == nil || q.UserID != u.ID {
 			return fail(ReauthFailed)
 		}
+	}
+	if pw.wrong {
+		return fail(CurrentWrong)
 	}
 	if pw.same {
 		return fail(SamePassword)

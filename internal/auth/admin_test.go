@@ -86,6 +86,29 @@ func TestAdministrator_aDemotedUserLosesTheRightsAtOnce(t *testing.T) {
 	want(t, "signed out", err, auth.SessionGone)
 }
 
+func TestAdministrator_whoIsDemotedWhileHashingChangesNothing(t *testing.T) {
+	h := authtest.New(t)
+	g := h.Join(t, ann, pw)
+	_, err := h.SetUser(t.Context(), authtest.Operator(), g.User.ID, auth.UserChanges{Role: ptr("admin")})
+	ok(t, "promote", err)
+	v := h.View(t, h.Trade(t, g.Refresh).Access)
+	ch := auth.Changes{AppData: map[string]any{"plan": "gold"}}
+	_, err = h.UpdateUser(t.Context(), authtest.Caller(), v, ch, authtest.Flow())
+	ok(t, "an administrator's own", err)
+	kept := string(read(t, h, g.User.ID).AppMetadata)
+	h.DuringHash(func() {
+		_, err := h.SetUser(t.Context(), authtest.Operator(), g.User.ID, auth.UserChanges{Role: ptr("authenticated")})
+		ok(t, "demote", err)
+	})
+	ch = auth.Changes{AppData: map[string]any{"plan": "platinum"}, Password: ptr(pw2)}
+	_, err = h.UpdateUser(t.Context(), authtest.Caller(), v, ch, authtest.Flow())
+	want(t, "change", err, auth.NotYours)
+	if got := string(read(t, h, g.User.ID).AppMetadata); got != kept || !strings.Contains(got, "gold") {
+		t.Errorf("app metadata %s, want %s", got, kept)
+	}
+	h.Enter(t, ann, pw)
+}
+
 func TestThreat_S11_whatUsersWriteAboutThemselvesGivesNoRights(t *testing.T) {
 	h := authtest.New(t)
 	data := map[string]any{"role": "admin", "roles": []string{"admin"}, "app_metadata": map[string]any{"roles": []string{"admin"}}, "sub": "x", "aud": "y", "email_verified": true}

@@ -242,6 +242,74 @@ func TestEmailChange_anAdministratorsWishVoidsTheUsers(t *testing.T) {
 	}
 }
 
+func TestThreat_L11_aYesToOneAddressIsNoneToAnother(t *testing.T) {
+	const a, b = "a@new.example", "b@new.example"
+	link := func(t *testing.T, h *authtest.House, k auth.Kind, to string) string {
+		t.Helper()
+		m, err := h.MakeLink(t.Context(), authtest.Operator(), auth.LinkRequest{Kind: k, Email: ann, NewEmail: to}, authtest.Flow())
+		ok(t, "make link", err)
+		return m.Link
+	}
+	for name, first := range map[string]func(t *testing.T, h *authtest.House, g *auth.Grant) string{
+		"asked for by an administrator": func(t *testing.T, h *authtest.House, _ *auth.Grant) string {
+			return link(t, h, auth.KindChangeCurrent, a)
+		},
+		"asked for by the user": func(t *testing.T, h *authtest.House, g *auth.Grant) string {
+			current, _ := change(t, h, g)
+			return current.Token
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := authtest.New(t)
+			g := h.Join(t, ann, pw)
+			yes := first(t, h, g)
+			wanted := link(t, h, auth.KindChangeNew, b)
+			_, err := h.ByLink(t, yes, authtest.Kinds()...)
+			want(t, "the old address's yes to the first wish", err, auth.LinkFailed)
+			if got := h.Follow(t, wanted); !got.MorePending || read(t, h, g.User.ID).Email != ann {
+				t.Fatal("the new address alone changed it")
+			}
+			h.Follow(t, link(t, h, auth.KindChangeCurrent, b))
+			if got := read(t, h, g.User.ID).Email; got != b {
+				t.Errorf("after both have said yes to it the address is %q, want %q", got, b)
+			}
+		})
+	}
+}
+
+func TestEmailChange_isNotAcceptedForWhoIsOut(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, h *authtest.House, v *auth.Viewer) error{
+		"banned": func(t *testing.T, h *authtest.House, v *auth.Viewer) error {
+			tamper(t, h, v.User.ID, func(u *auth.User) { u.BannedUntil = h.Clock.Now().Add(time.Hour) })
+			return nil
+		},
+		"banned by an administrator": func(t *testing.T, h *authtest.House, v *auth.Viewer) error {
+			_, err := h.SetUser(t.Context(), authtest.Operator(), v.User.ID, auth.UserChanges{BanFor: ptr(time.Hour)})
+			return err
+		},
+		"signed out": func(t *testing.T, h *authtest.House, v *auth.Viewer) error {
+			return h.SignOut(t.Context(), authtest.Caller(), v, auth.Local)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.SecureEmailChange = false }))
+			g := h.Join(t, ann, pw)
+			v := h.View(t, g.Access)
+			_, err := h.UpdateUser(t.Context(), authtest.Caller(), v, newEmail(annsNew), authtest.Flow())
+			ok(t, "ask", err)
+			m := h.Mail(t, annsNew)
+			ok(t, "meanwhile", end(t, h, v))
+			_, err = h.AcceptEmailChange(t.Context(), authtest.Caller(), v, m.Token)
+			if err == nil || auth.CodeOf(err) != auth.SessionGone && auth.CodeOf(err) != auth.UserBanned {
+				t.Errorf("accept: %v, want a refusal", err)
+			}
+			if got := read(t, h, g.User.ID).Email; got != ann {
+				t.Errorf("address %q, want %q", got, ann)
+			}
+		})
+	}
+}
+
 func TestEmailChange_dataOfTheUserStays(t *testing.T) {
 	h := authtest.New(t)
 	g := h.Join(t, ann, pw)

@@ -2,7 +2,9 @@ package auth_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -200,5 +202,37 @@ func TestEvents_aRefusedChangeLeavesNone(t *testing.T) {
 	h.Trade(t, g.Refresh)
 	if got := len(h.Events(t, g.User.ID)); got != before {
 		t.Errorf("%d new events, want none: the database grows with users, not with requests", got-before)
+	}
+}
+
+// Names that are deleted are not kept as metadata, and are no reason to fill
+// the trail with them.
+func TestEvents_ofAChangeOfThousandsOfNamesStaySmall(t *testing.T) {
+	h := authtest.New(t)
+	g := h.Join(t, ann, pw)
+	many := map[string]any{}
+	for i := range 5000 {
+		many[fmt.Sprintf("%04d%s", i, strings.Repeat("x", 200))] = nil
+	}
+	for what, change := range map[string]func() error{
+		"the user's own": func() error {
+			_, err := h.UpdateUser(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Changes{Data: many}, authtest.Flow())
+			return err
+		},
+		"an administrator's of the user's data": func() error {
+			_, err := h.SetUser(t.Context(), authtest.Operator(), g.User.ID, auth.UserChanges{UserData: many})
+			return err
+		},
+		"an administrator's of the server's data": func() error {
+			_, err := h.SetUser(t.Context(), authtest.Operator(), g.User.ID, auth.UserChanges{AppData: many})
+			return err
+		},
+	} {
+		h.Clock.Advance(minute)
+		ok(t, what, change())
+		e := h.Events(t, g.User.ID)[0]
+		if e.Name != string(auth.UserUpdated) || len(e.Data) > 2<<10 || !strings.Contains(string(e.Data), `"and 4980 more"`) || !strings.Contains(string(e.Data), `"0000x`) {
+			t.Errorf("%s: event %s of %d bytes: %.100s", what, e.Name, len(e.Data), e.Data)
+		}
 	}
 }

@@ -170,6 +170,15 @@ func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, em
 		return u, fail(EmailTaken)
 	case r.Kind == KindConfirmation && known:
 		err = tx.SetPassword(u.ID, []byte(hash)) // the administrator's word replaces a stranger's
+		if u.InvitedAt.IsZero() {
+			u.UserMetadata = nil
+		}
+		if err == nil {
+			u.UserMetadata, err = mergeMetadata(u.UserMetadata, r.Data)
+		}
+		if err == nil {
+			err = s.markVerified(tx, &u)
+		}
 	case !known && (r.Kind == KindConfirmation || r.Kind == KindMagicLink):
 		*kind = KindConfirmation
 		u = s.newUser(tx, email)

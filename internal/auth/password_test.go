@@ -184,6 +184,51 @@ func TestPassword_anOldSessionNeedsACode(t *testing.T) {
 	ok(t, "a fresh session", setPassword(t, h, fresh, newPassword(pw)))
 }
 
+// Whoever found an old session must not try out its owner's password with it.
+func TestThreat_O01_anOldSessionIsNoWayToTryPasswords(t *testing.T) {
+	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.ReauthenticatePW = true }))
+	h.Join(t, ann, pw)
+	g := h.Enter(t, ann, pw)
+	h.Clock.Advance(24*time.Hour + time.Second)
+	g = h.Trade(t, g.Refresh)
+	try := func(password, nonce string, code auth.Code) (hashes int) {
+		t.Helper()
+		before := h.Hashes()
+		want(t, "change", setPassword(t, h, g, auth.Changes{Password: &password, Nonce: nonce}), code)
+		return h.Hashes() - before
+	}
+	for _, password := range []string{pw, pw2} {
+		if n := try(password, "", auth.ReauthNeeded); n != 0 {
+			t.Errorf("without a code %d passwords were hashed, want none", n)
+		}
+	}
+	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
+	code := h.Mail(t, ann).Code
+	wrong := authtest.WrongCode(code)
+	if same, other := try(pw, wrong, auth.ReauthFailed), try(pw2, wrong, auth.ReauthFailed); same != other {
+		t.Errorf("with a wrong code %d hashes for the right password, %d for another", same, other)
+	}
+	try(pw, code, auth.SamePassword)
+	h.Enter(t, ann, pw)
+}
+
+// Nor with the current password, where the operator asks for that too.
+func TestThreat_O01_aMadeUpCodeHidesWhetherTheCurrentPasswordIsRight(t *testing.T) {
+	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.ReauthenticatePW, p.CurrentPW = true, true }))
+	h.Join(t, ann, pw)
+	g := h.Enter(t, ann, pw)
+	h.Clock.Advance(24*time.Hour + time.Second)
+	g = h.Trade(t, g.Refresh)
+	next := "a new password"
+	for _, current := range []string{pw, pw2} {
+		err := setPassword(t, h, g, auth.Changes{Password: &next, Current: current, Nonce: "000000"})
+		want(t, "with a code nobody sent", err, auth.ReauthFailed)
+	}
+	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
+	err := setPassword(t, h, g, auth.Changes{Password: &next, Current: pw2, Nonce: h.Mail(t, ann).Code})
+	want(t, "with the mailed code and another password", err, auth.CurrentWrong)
+}
+
 func TestPassword_changedWhileTheOldOneIsChecked(t *testing.T) {
 	t.Run("the old one does not sign in", func(t *testing.T) {
 		h := authtest.New(t)

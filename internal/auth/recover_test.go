@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -64,6 +66,34 @@ func TestThreat_R13_twentyRequestsAtOneInstantSendOneMail(t *testing.T) {
 
 // A stranger signed up with ann's address and a password of their own. She
 // arrives by another door, and the stranger's password must not be hers.
+func TestRecover_aClockThatWasSetBackLocksNobodyOut(t *testing.T) {
+	h := authtest.New(t)
+	h.Join(t, ann, pw)
+	h.Clock.Advance(minute)
+	ok(t, "recover", h.Recover(t.Context(), authtest.Caller(), ann, authtest.Flow()))
+	before := len(h.Mails(t, ann))
+	h.Clock.Advance(-time.Hour)
+	ok(t, "an hour earlier", h.Recover(t.Context(), authtest.Caller(), ann, authtest.Flow()))
+	want(t, "at once again", h.Recover(t.Context(), authtest.Caller(), ann, authtest.Flow()), auth.TooSoon)
+	if got := len(h.Mails(t, ann)) - before; got != 1 {
+		t.Errorf("%d mails, want 1", got)
+	}
+}
+
+func TestResend_isClosedWhereMailIs(t *testing.T) {
+	h := authtest.New(t)
+	_, err := signUp(t, h, ann, pw)
+	ok(t, "sign up", err)
+	before := len(h.Mails(t, ann))
+	h.Clock.Advance(minute)
+	closed := h.Again(t, authtest.With(func(p *auth.Policy) { p.EmailDisabled = true }))
+	want(t, "resend", closed.Resend(t.Context(), authtest.Caller(), auth.KindConfirmation, ann, authtest.Flow()), auth.EmailDisabled)
+	want(t, "to a stranger", closed.Resend(t.Context(), authtest.Caller(), auth.KindConfirmation, bob, authtest.Flow()), auth.EmailDisabled)
+	if got := len(h.Mails(t, ann)); got != before {
+		t.Errorf("%d mails went out", got-before)
+	}
+}
+
 func TestThreat_L05_aStrangersPasswordDoesNotOutliveTheOwnersArrival(t *testing.T) {
 	for name, arrive := range map[string]func(t *testing.T, h *authtest.House) *auth.Grant{
 		"by recovery": func(t *testing.T, h *authtest.House) *auth.Grant {
@@ -189,6 +219,68 @@ func TestInvite_aLeftOverInvitationSetsAPasswordLikeAnyOther(t *testing.T) {
 	_, err = h.SignIn(t.Context(), authtest.Caller(), "emaillink", auth.Input{Token: invitation.Token, Password: pw, Kinds: []auth.Kind{auth.KindInvite}}, false)
 	ok(t, "the invitation, later", err)
 	over(t, "the session from before the password", h, g)
+}
+
+func TestThreat_L05_anInvitationKeepsNothingOfAStrangersSignUp(t *testing.T) {
+	h := authtest.New(t)
+	_, err := h.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw, Data: map[string]any{"evil": true, "team": "theirs"}}, authtest.Flow())
+	ok(t, "a stranger signs up", err)
+	h.Clock.Advance(minute)
+	u, err := h.Invite(t.Context(), authtest.Operator(), ann, map[string]any{"team": "x"}, authtest.Flow())
+	ok(t, "invite", err)
+	is := func(what, data string) {
+		t.Helper()
+		now := read(t, h, u.ID)
+		if got := string(now.UserMetadata); got != data {
+			t.Errorf("%s: metadata %s, want %s", what, got, data)
+		}
+		if len(now.Identities) != 1 || strings.Contains(string(now.Identities[0].Data), "evil") || !strings.Contains(string(now.Identities[0].Data), `"team":"x"`) {
+			t.Errorf("%s: identities %+v", what, now.Identities)
+		}
+	}
+	is("invited", `{"team":"x"}`)
+	h.Clock.Advance(minute)
+	_, err = h.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw, Data: map[string]any{"evil": true}}, authtest.Flow())
+	ok(t, "the stranger comes again", err)
+	h.Clock.Advance(minute)
+	_, err = h.Invite(t.Context(), authtest.Operator(), ann, nil, authtest.Flow())
+	ok(t, "invite again", err)
+	is("invited again", `{"team":"x"}`)
+	h.Clock.Advance(minute)
+	_, err = h.Invite(t.Context(), authtest.Operator(), ann, map[string]any{"desk": 7}, authtest.Flow())
+	ok(t, "and with more", err)
+	is("invited with more", `{"desk":7,"team":"x"}`)
+
+	g := h.Follow(t, h.Mail(t, ann).Token)
+	if g.User.ID != u.ID || !g.User.EmailVerifiedAt.Equal(h.Clock.Now()) {
+		t.Errorf("the invitation let %+v in", g.User)
+	}
+	is("accepted", `{"desk":7,"team":"x"}`)
+	_, err = h.ByPassword(t, ann, pw)
+	want(t, "the stranger's password", err, auth.InvalidCredentials)
+
+	u, err = h.Invite(t.Context(), authtest.Operator(), bob, nil, authtest.Flow())
+	ok(t, "invite", err)
+	if got := string(u.UserMetadata); got != "{}" {
+		t.Errorf("without data the metadata is %s", got)
+	}
+}
+
+func TestThreat_L05_anAdministratorsLinkKeepsNothingOfAStrangersSignUp(t *testing.T) {
+	h := authtest.New(t)
+	_, err := h.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw, Data: map[string]any{"evil": true}}, authtest.Flow())
+	ok(t, "a stranger signs up", err)
+	m, err := h.MakeLink(t.Context(), authtest.Operator(), auth.LinkRequest{
+		Kind: auth.KindConfirmation, Email: ann, Password: pw2, Data: map[string]any{"team": "x"},
+	}, authtest.Flow())
+	ok(t, "make a link", err)
+	if got := string(read(t, h, m.User.ID).UserMetadata); got != `{"team":"x"}` {
+		t.Errorf("metadata %s, want the administrator's", got)
+	}
+	h.Follow(t, m.Link)
+	_, err = h.ByPassword(t, ann, pw)
+	want(t, "the stranger's password", err, auth.InvalidCredentials)
+	h.Enter(t, ann, pw2)
 }
 
 func TestMakeLink_mailsNothingAndWorks(t *testing.T) {

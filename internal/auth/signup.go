@@ -94,7 +94,9 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 	}
 	var u User
 	confirmed := false
+	var refused error
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		refused = nil
 		var err error
 		u, err = tx.UserByEmail(email)
 		if err != nil {
@@ -104,18 +106,21 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 		if confirmed && (s.policy.Autoconfirm || n.Tell) {
 			return fail(AlreadyRegistered)
 		}
-		err = s.tooSoon(u.ConfirmationSentAt, tx.Now) // whether the address is proved or not: the answers must not differ
-		if err != nil {
-			return err
+		if conflict && !confirmed { // also where no mail goes out now: one may be on its way
+			_, err = tx.DropPassword(u.ID, first)
+			if err != nil {
+				return err
+			}
+		}
+		refused = s.tooSoon(u.ConfirmationSentAt, tx.Now) // whether the address is proved or not: the answers must not differ
+		if refused != nil {
+			return nil //nolint:nilerr // a verdict, not a failure: what was done so far is kept
 		}
 		u.ConfirmationSentAt = tx.Now
 		if confirmed {
 			err = s.mail(tx, &u, notify.Mail{Kind: notify.AlreadyRegistered, To: email, Vars: notify.Vars{Email: email, SendingTo: email}}, s.policy.LinkTTL)
 		} else {
 			err = s.askByMail(tx, &u, KindConfirmation, email, f)
-		}
-		if err == nil && conflict && !confirmed {
-			_, err = tx.DropPassword(u.ID, first)
 		}
 		if err == nil {
 			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(KindConfirmation), "confirmed": confirmed})
@@ -125,6 +130,9 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 		}
 		return tx.SetUser(&u)
 	})
+	if err == nil {
+		err = refused
+	}
 	if err != nil {
 		return nil, err
 	}

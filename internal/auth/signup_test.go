@@ -100,6 +100,19 @@ func TestThreat_L05_twoWhoSignUpWithOneAddressShareNoPassword(t *testing.T) {
 	h.Enter(t, ann, chosen)
 }
 
+// Within the minute no second mail goes out, but the first may be on its way:
+// the owner who clicks it must not open the account for the stranger.
+func TestThreat_L05_aConflictWithinTheMinuteCountsToo(t *testing.T) {
+	h := authtest.New(t)
+	_, err := signUp(t, h, ann, pw) // a stranger
+	ok(t, "first", err)
+	_, err = signUp(t, h, ann, pw2) // the owner
+	want(t, "second", err, auth.TooSoon)
+	h.Follow(t, h.Mail(t, ann).Token)
+	_, err = h.ByPassword(t, ann, pw)
+	want(t, "the stranger's password", err, auth.InvalidCredentials)
+}
+
 func TestSignUp_againWithTheSamePasswordKeepsIt(t *testing.T) {
 	h := authtest.New(t)
 	for range 2 {
@@ -142,6 +155,55 @@ func TestSignUp_hidesThatAnAddressIsTakenAndTellsItsOwner(t *testing.T) {
 	if got := len(h.Mails(t, ann)); got != mails {
 		t.Errorf("the owner got %d mails, want %d: one a minute", got, mails)
 	}
+}
+
+// Who measures the time of an answer measures hashes.
+func TestThreat_E01_signingUpCostsTheSameWhetherAnAddressIsTakenOrNot(t *testing.T) {
+	h := authtest.New(t)
+	h.Join(t, ann, pw)
+	h.Clock.Advance(minute)
+	cost := func(email, password string) int {
+		t.Helper()
+		before := h.Hashes()
+		_, err := signUp(t, h, email, password)
+		ok(t, email, err)
+		return h.Hashes() - before
+	}
+	unknown, other := cost("nobody@example.com", pw), cost(ann, pw2)
+	h.Clock.Advance(minute)
+	if same := cost(ann, pw); unknown != 1 || other != unknown || same != unknown {
+		t.Errorf("%d hashes for an unknown address, %d and %d for a confirmed one; want 1 each", unknown, other, same)
+	}
+	h.Enter(t, ann, pw)
+}
+
+// at calls fn at the n-th reading of the clock by the hashing pool, which reads
+// it before and after each hash.
+func at(h *authtest.House, n int, fn func()) {
+	if n > 1 {
+		next := fn
+		fn = func() { at(h, n-1, next) }
+	}
+	h.DuringHash(fn)
+}
+
+func TestSignUp_keepsThePasswordOfWhoConfirmsMeanwhile(t *testing.T) {
+	h := authtest.New(t)
+	_, err := signUp(t, h, ann, pw)
+	ok(t, "first", err)
+	m := h.Mail(t, ann)
+	h.Clock.Advance(minute)
+	confirmed := false
+	at(h, 3, func() { // the old password is about to be compared with the new one
+		h.Follow(t, m.Token)
+		confirmed = true
+	})
+	_, err = signUp(t, h, ann, pw2)
+	ok(t, "second", err)
+	if !confirmed {
+		t.Fatal("nothing happened meanwhile")
+	}
+	h.Enter(t, ann, pw)
 }
 
 func TestSignUp_tellsWhereTellingIsAskedFor(t *testing.T) {

@@ -324,3 +324,56 @@ func TestInbox_showsMailsAndRunsNothingOfThem(t *testing.T) {
 		t.Errorf("the inbox shows\n%s", body)
 	}
 }
+
+// A mail is somebody's template and somebody's data: shown as its reader sees
+// it, it must run nothing here.
+func TestInbox_showsAMailAsItsReaderSeesItInASandbox(t *testing.T) {
+	d := open(t, nil)
+	_, err := d.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: "anna@example.com", Password: "correct horse"}, authtest.Flow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := d.Mail(t, "anna@example.com")
+	here := []string{"Peer: 127.0.0.1:9", "Host: localhost:8081"}
+	if list := d.do("GET", "/dev/inbox", nil, here...); !strings.Contains(list.Body.String(), `href="/dev/inbox/`+m.ID+`"`) {
+		t.Errorf("the inbox does not lead to the mail:\n%s", list.Body)
+	}
+	w := d.do("GET", "/dev/inbox/"+m.ID, nil, here...)
+	if w.Code != http.StatusOK || w.Body.String() != m.HTML || !strings.Contains(m.HTML, m.Token) || w.Header().Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("the mail = %d %s, want\n%s", w.Code, w.Body, m.HTML)
+	}
+	policy := map[string]string{}
+	for part := range strings.SplitSeq(w.Header().Get("Content-Security-Policy"), ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), " ")
+		policy[name] = value
+	}
+	sandbox, sandboxed := policy["sandbox"]
+	if !sandboxed || strings.Contains(sandbox, "scripts") || strings.Contains(sandbox, "same-origin") || strings.Contains(sandbox, "forms") {
+		t.Errorf("the sandbox is %q", sandbox)
+	}
+	for name, want := range map[string]string{"default-src": "'none'", "base-uri": "'none'", "frame-ancestors": "'none'", "script-src": ""} {
+		if policy[name] != want {
+			t.Errorf("the policy has %s %q, want %q", name, policy[name], want)
+		}
+	}
+	if h := w.Header(); h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("the mail has the headers %v", h)
+	}
+
+	for _, path := range []string{"/dev/inbox/x", "/dev/inbox/", "/dev/inbox/" + m.ID + "/x", "/dev/inbox/" + strings.ToUpper(m.ID) + "x"} {
+		if w := d.do("GET", path, nil, here...); w.Code != http.StatusNotFound {
+			t.Errorf("%s = %d, want 404", path, w.Code)
+		}
+	}
+	for _, headers := range [][]string{
+		{"Peer: 192.0.2.1:9", "Host: localhost:8081"},
+		{"Peer: 127.0.0.1:9", "Host: evil.example"},
+		append(here, "Origin: https://evil.example"),
+		append(here, "X-Forwarded-For: 203.0.113.9"), append(here, "Proto: HTTP/1.0"),
+	} {
+		w := d.do("GET", "/dev/inbox/"+m.ID, nil, headers...)
+		if w.Code != http.StatusNotFound || strings.Contains(w.Body.String(), m.Token) {
+			t.Errorf("the mail with %q = %d, want 404 and no mail", headers, w.Code)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -104,6 +105,38 @@ func TestMigrate_leavesAnotherProgramsFileAlone(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, schema(t, path)); diff != "" {
 		t.Errorf("it was changed (-before +now):\n%s", diff)
+	}
+}
+
+// An older version that went on would write rows the newer one's schema does
+// not mean.
+func TestMigrate_refusesADatabaseOfANewerVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	db := open(t, path)
+	known, err := db.Migrate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	newest := known[len(known)-1].Version
+	_, err = pool.Exec(`INSERT INTO schema_migrations (version_id, is_applied, tstamp) VALUES (?, 1, CURRENT_TIMESTAMP)`, newest+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := schema(t, path)
+	says := fmt.Sprintf("at migration %d and this version knows %d: it was written by a newer Gatehouse", newest+1, newest)
+	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("Migrate: %v, want %q", err, says)
+	}
+	if _, err := db.Migrations(t.Context()); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("Migrations: %v, want %q", err, says)
+	}
+	if diff := cmp.Diff(before, schema(t, path)); diff != "" {
+		t.Errorf("the schema was changed (-before +now):\n%s", diff)
 	}
 }
 

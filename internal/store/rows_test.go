@@ -341,6 +341,62 @@ func TestTx_passwordsAreSetReadAndNeverEmpty(t *testing.T) {
 	})
 }
 
+func TestHasValue_tellsWhetherOneIsKept(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
+		has := func(name string) (has bool) {
+			t.Helper()
+			read(t, db, func(tx *store.Tx) (err error) {
+				has, err = tx.HasValue(name)
+				return err
+			})
+			return has
+		}
+		if has("name") {
+			t.Error("a value is there that nobody kept")
+		}
+		write(t, db, func(tx *store.Tx) error {
+			_, err := tx.KeepValue("name", []byte("x"))
+			return err
+		})
+		for name, want := range map[string]bool{"name": true, "Name": false, "other": false, "": false} {
+			if got := has(name); got != want {
+				t.Errorf("HasValue(%q) = %v, want %v", name, got, want)
+			}
+		}
+	})
+}
+
+func TestDropPassword_dropsOnlyTheOneThatWasSeen(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
+		ada, bob := addUser(t, db, "ada@example.com"), addUser(t, db, "bob@example.com")
+		for _, id := range []store.UserID{ada.ID, bob.ID} {
+			write(t, db, func(tx *store.Tx) error { return tx.SetPassword(id, []byte("hash")) })
+		}
+		drop := func(hash string, want bool) {
+			t.Helper()
+			write(t, db, func(tx *store.Tx) error {
+				got, err := tx.DropPassword(ada.ID, hash)
+				if got != want {
+					t.Errorf("DropPassword(%q) = %v, want %v", hash, got, want)
+				}
+				return err
+			})
+		}
+		drop("another hash", false)
+		drop("", false)
+		drop("hash", true)
+		drop("hash", false)
+		read(t, db, func(tx *store.Tx) error {
+			_, err := tx.PasswordOf(ada.ID)
+			if !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("ada's password: %v, want none", err)
+			}
+			_, err = tx.PasswordOf(bob.ID)
+			return err
+		})
+	})
+}
+
 func TestTx_signingKeysRetireAndGo(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, clock *storetest.Clock) {
 		at := clock.Now()

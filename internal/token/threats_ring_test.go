@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -93,6 +94,44 @@ func TestThreat_J12_oneCallersClaimsAreNotTheNexts(t *testing.T) {
 	if again := accepted(t, h.Keys, raw); again.Role != "authenticated" || again.Subject != subject || again.Foreign || again.ExpiresAt == nil {
 		t.Errorf("the cache was written to: %+v", again)
 	}
+}
+
+// Metadata may be 64 KiB of a token: eight thousand remembered verdicts would
+// weigh half a gigabyte. Nobody reads it there: the database says it better.
+func TestThreat_D10_rememberedVerdictsHoldNoMetadata(t *testing.T) {
+	h := newHouse(t)
+	text := claims(`"app_metadata":{"roles":["admin"]},"user_metadata":{"n":1},"amr":[{"method":"password","timestamp":1}],"email":"ann@example.com"`)
+	raw := h.sign(text)
+	for _, time := range []string{"first", "second"} {
+		c := accepted(t, h.Keys, raw)
+		if c.AppMetadata != nil || c.UserMetadata != nil || c.AMR != nil {
+			t.Errorf("the %s time the claims hold %s, %s and %s; want none of them", time, c.AppMetadata, c.UserMetadata, c.AMR)
+		}
+		if c.Email != "ann@example.com" || c.Subject != subject || c.Role != "authenticated" {
+			t.Errorf("the %s time the claims are %+v", time, c)
+		}
+	}
+
+	const tokens, each = 200, 32 << 10
+	ring := newRing(t, token.Secret("", []byte(shared), true))
+	filler := strings.Repeat("x", each)
+	before := heap()
+	for i := range tokens {
+		accepted(t, ring, forge(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"%d","user_metadata":{"x":%q}}`, i, filler), hs256(shared)))
+	}
+	if grown := heap() - before; grown > tokens*each/4 {
+		t.Errorf("%d tokens with %d bytes of metadata each are remembered in %d bytes", tokens, each, grown)
+	}
+	runtime.KeepAlive(ring)
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // what the first one had still to sweep
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestThreat_J12_floodOfTokensNeverMixesThem(t *testing.T) {

@@ -52,6 +52,37 @@ func TestClientAddress_isThePeerUnlessTheConfiguredHeaderSaysMore(t *testing.T) 
 	}
 }
 
+// Proxies append to X-Forwarded-For: only its right end is a proxy's word.
+func TestClientAddress_isTheRightEndOfXForwardedFor(t *testing.T) {
+	const far, near = "203.0.113.9:4711", "127.0.0.1:4711"
+	for _, c := range []struct {
+		what, peer, header string
+		lines              []string
+		want               string
+	}{
+		{"named", far, "X-Forwarded-For", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"named: what the client wrote stands before it", far, "X-Forwarded-For", []string{"192.0.2.1, 198.51.100.1"}, "198.51.100.1"},
+		{"named in any case", far, "x-forwarded-FOR", []string{"192.0.2.1,198.51.100.1"}, "198.51.100.1"},
+		{"named: the last of several lines", far, "X-Forwarded-For", []string{"192.0.2.1", "192.0.2.2, 198.51.100.1"}, "198.51.100.1"},
+		{"named: with a port", far, "X-Forwarded-For", []string{"[2001:db8:1:2:3::4]:5555"}, "2001:db8:1:2::/64"},
+		{"named: rubbish at the end", far, "X-Forwarded-For", []string{"198.51.100.1, unknown"}, "203.0.113.9"},
+		{"named: nothing at the end", far, "X-Forwarded-For", []string{"198.51.100.1,"}, "203.0.113.9"},
+		{"named: an empty last line", far, "X-Forwarded-For", []string{"198.51.100.1", ""}, "203.0.113.9"},
+		{"named and missing", far, "X-Forwarded-For", nil, "203.0.113.9"},
+		{"no header named, from a proxy on this machine", near, "", []string{"192.0.2.1, 198.51.100.1"}, "198.51.100.1"},
+		{"the same by IPv6", "[::1]:4711", "", []string{"192.0.2.1", "198.51.100.1"}, "198.51.100.1"},
+		{"no header named: rubbish", near, "", []string{"198.51.100.1, me"}, "127.0.0.1"},
+		{"no header named: missing", near, "", nil, "127.0.0.1"},
+		{"no header named, from elsewhere: believed of nobody", far, "", []string{"198.51.100.1"}, "203.0.113.9"},
+		{"no header named, through a Unix socket", "@", "", []string{"198.51.100.1"}, "unknown"},
+		{"another header named", near, "X-Real-Ip", []string{"198.51.100.1"}, "127.0.0.1"},
+	} {
+		if got := ClientAddress(request(c.peer, "X-Forwarded-For", c.lines...), c.header); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.what, got, c.want)
+		}
+	}
+}
+
 func TestPeerIsLoopback_asksTheConnectionAndNoHeader(t *testing.T) {
 	for peer, want := range map[string]bool{
 		"127.0.0.1:80": true, "127.8.8.8:80": true, "[::1]:80": true, "[::ffff:127.0.0.1]:80": true,

@@ -42,6 +42,7 @@ func (c *CORS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
 			h.Set("Access-Control-Allow-Headers", strings.Join(slices.Concat(standing, c.Headers), ", "))
 			h.Set("Access-Control-Max-Age", "3600")
+			LineOf(r).Route = "preflight"
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,10 @@ func through(s Server, l *Limits, name string, times int, from string, headers m
 		r := httptest.NewRequest("POST", "/token", nil)
 		r.RemoteAddr = from
 		for k, v := range headers {
+			if k == "Proto" {
+				r.Proto, r.ProtoMajor, r.ProtoMinor = v, 1, 0
+				continue
+			}
 			r.Header.Set(k, v)
 		}
 		s.ServeHTTP(httptest.NewRecorder(), r)
@@ -62,6 +67,32 @@ func TestTake_letsOnlyAMachinesOwnPeopleGoUncounted(t *testing.T) {
 	for from, s := range map[string]Server{"127.0.0.1:1": {AddressHeader: "X-Client"}, "192.0.2.1:1": {}, "@": {}, "": {}} {
 		if err := through(s, limits(), "token", 9, from, nil); auth.CodeOf(err) != auth.TooMany {
 			t.Errorf("request 9 from %q behind %q: %v, want TooMany", from, s.AddressHeader, err)
+		}
+	}
+}
+
+// A proxy on this machine that nobody configured must not switch the limits
+// off for the whole internet.
+func TestTake_countsWhoComesThroughALocalProxy(t *testing.T) {
+	l := limits()
+	from := func(client string) error {
+		return through(Server{}, l, "token", 1, "127.0.0.1:1", map[string]string{"X-Forwarded-For": "192.0.2.77, " + client})
+	}
+	for range 2 {
+		if err := from("203.0.113.1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := from("203.0.113.1"); auth.CodeOf(err) != auth.TooMany {
+		t.Errorf("request 3 of one client: %v, want TooMany", err)
+	}
+	if err := from("203.0.113.2"); err != nil {
+		t.Errorf("another client of the same proxy: %v", err)
+	}
+	for _, trace := range []string{"Forwarded: for=203.0.113.1", "X-Forwarded-For: unknown", "X-Forwarded-Host: auth.example", "X-Forwarded-Proto: https", "X-Real-Ip: 203.0.113.1", "Via: 1.1 proxy", "Proto: HTTP/1.0"} {
+		name, value, _ := strings.Cut(trace, ": ")
+		if err := through(Server{}, limits(), "token", 3, "127.0.0.1:1", map[string]string{name: value}); auth.CodeOf(err) != auth.TooMany {
+			t.Errorf("request 3 with %q: %v, want TooMany", trace, err)
 		}
 	}
 }

@@ -17,7 +17,10 @@ import (
 // logged serves one request and returns the answer and the log.
 func logged(s Server, f http.HandlerFunc, change func(*http.Request)) (*httptest.ResponseRecorder, string) {
 	var b bytes.Buffer
-	s.Log, s.Now, s.Next = slog.New(slog.NewTextHandler(&b, nil)), fixed, f
+	s.Log, s.Next = slog.New(slog.NewTextHandler(&b, nil)), f
+	if s.Now == nil {
+		s.Now = fixed
+	}
 	r := httptest.NewRequest("GET", "/user", nil)
 	if change != nil {
 		change(r)
@@ -41,6 +44,29 @@ func TestServer_writesOneLineARequest(t *testing.T) {
 	}
 	if strings.Count(log, "\n") != 1 {
 		t.Errorf("the request has more than a line:\n%s", log)
+	}
+}
+
+func TestServer_tellsHowLongItTookAsANumberOfMilliseconds(t *testing.T) {
+	now := fixed()
+	_, log := logged(Server{Now: func() time.Time { now = now.Add(1500 * time.Microsecond); return now }}, func(http.ResponseWriter, *http.Request) {}, nil)
+	if !strings.Contains(log, " took_ms=1.5 ") {
+		t.Errorf("a request of 1.5 ms is logged as\n%s", log)
+	}
+}
+
+// The first part of a path nobody serves tells an operator of a proxy that adds
+// or strips a prefix; the rest may hold an address or a secret.
+func TestServer_namesOfAPathNobodyServesItsFirstPart(t *testing.T) {
+	for path, want := range map[string]string{
+		"/admin": "none /admin", "/admin/users/ann@example.com": "none /admin", "/auth/v1/token": "none /auth", "/": "none /", "//x": "none /",
+		"/a-b_c.9": "none /a-b_c.9", "/ann@example.com": "none /…", "/a b": "none /…", "/a\nlevel=ERROR": "none /…", "/ä": "none /…",
+		"/" + strings.Repeat("a", 32): "none /" + strings.Repeat("a", 32), "/" + strings.Repeat("a", 33): "none /…",
+	} {
+		_, log := logged(Server{}, http.NotFound, func(r *http.Request) { r.URL.Path = path })
+		if !strings.Contains(log, `route="`+want+`" status=404`) {
+			t.Errorf("%q is logged as\n%s", path, log)
+		}
 	}
 }
 

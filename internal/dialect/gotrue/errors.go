@@ -69,7 +69,7 @@ var answers = map[auth.Code]answer{
 	auth.NotYours:             {403, "not_admin", "Updating app_metadata requires admin privileges", 401, ""},
 	auth.TooSoon:              {429, "over_email_send_rate_limit", "For security purposes, you can only request this after %d seconds.", 0, ""},
 	auth.TooMany:              {429, "over_request_rate_limit", "Request rate limit reached", 0, "Rate limit exceeded"},
-	auth.Busy:                 {429, "over_request_rate_limit", "Too many sign-ins at once, please try again shortly", 0, ""},
+	auth.Busy:                 {429, "over_request_rate_limit", "Too much at once, please try again shortly", 0, ""},
 	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
 	auth.TimedOut:             {504, "request_timeout", "Processing this request timed out, please retry after a moment.", 0, ""},
 	auth.Internal:             {500, "unexpected_failure", "Unexpected failure, please check server logs for more information", 0, ""},

@@ -2,6 +2,7 @@ package gotrue_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -145,6 +146,32 @@ func TestBody_hostileOnesAreRefusedAndMakeNobody(t *testing.T) {
 		if got := h.Count(t); got != before {
 			t.Fatalf("%s %s: there are %d users now, want %d", r.method, r.path, got, before)
 		}
+	}
+}
+
+// No more than a few large bodies are in memory at one time.
+func TestBody_aLargeOneThatFindsNoPlaceIsToldToComeAgain(t *testing.T) {
+	t.Parallel()
+	places := make(chan struct{}, 1)
+	h := newHouse(t, func(s *setup) { s.server.Large = places })
+	places <- struct{}{} // somebody else's
+	over, cancel := context.WithCancel(t.Context())
+	cancel() // the time of the request
+	signUp := func(email string, filler int) *http.Request {
+		body := `{"email":"` + email + `","password":"correct horse","x":"` + strings.Repeat("x", filler) + `"}`
+		return newRequest("POST", "/signup", strings.NewReader(body), "Content-Type: application/json")
+	}
+	a := h.send(signUp("anna@example.com", 64<<10).WithContext(over))
+	refused(t, "a large body", a, http.StatusTooManyRequests)
+	if a.Header().Get("Retry-After") == "" {
+		t.Error("it is not told when to come again")
+	}
+	if a := h.send(signUp("bob@example.com", 60<<10)); a.Code != http.StatusOK {
+		t.Errorf("a small body meanwhile: %d %s", a.Code, a.Body)
+	}
+	<-places
+	if a := h.send(signUp("anna@example.com", 64<<10)); a.Code != http.StatusOK || len(places) != 0 {
+		t.Errorf("the large one, later: %d with %d places taken: %s", a.Code, len(places), a.Body)
 	}
 }
 
