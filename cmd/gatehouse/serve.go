@@ -94,7 +94,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 // collector counts it: with the few megabytes that live here it would run at
 // every few more, for a quarter of the CPU of a GET /user. A larger GOGC would
 // do the same and let the heap of a flood of sign-ins grow without measure.
-func ballast() []byte { return make([]byte, 32<<20) }
+func ballast() []byte { return make([]byte, 26<<20) }
 
 // serve runs srv and the jobs until ctx ends or one of them fails, then lets
 // what is under way finish: first the requests, then the jobs.
