@@ -165,7 +165,7 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 	if err != nil {
 		return nil, err
 	}
-	if old != "" && s.policy.CurrentPW && s.fromMail(v) == "" {
+	if old != "" && s.policy.CurrentPW && !fromMail(v) {
 		if ch.Current == "" {
 			return nil, fail(CurrentNeeded)
 		}
@@ -194,16 +194,12 @@ func (s *Service) needsNonce(v *Viewer, now time.Time) bool {
 
 // fromMail tells whether the session was opened by a mailed question, which
 // stands for the password a person forgot.
-func (s *Service) fromMail(v *Viewer) string {
+func fromMail(v *Viewer) bool {
 	var amr []AMR
-	if json.Unmarshal(v.Session.AMR, &amr) == nil {
-		for _, a := range amr {
-			if slices.Contains([]string{"otp", "recovery", "magiclink", "invite"}, a.Method) {
-				return a.Method
-			}
-		}
-	}
-	return ""
+	err := json.Unmarshal(v.Session.AMR, &amr)
+	return err == nil && slices.ContainsFunc(amr, func(a AMR) bool {
+		return slices.Contains([]string{"otp", "recovery", "magiclink", "invite"}, a.Method)
+	})
 }
 
 // setPassword stores a new password. The other sessions end and every mailed
