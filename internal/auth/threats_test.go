@@ -150,6 +150,35 @@ func TestThreat_S06_aTokenNamesOneUserAndTheirOwnSession(t *testing.T) {
 	}
 }
 
+// Another application of the operator's may sign with the same shared secret.
+func TestThreat_J05_aTokenForAnotherAudienceIsRefused(t *testing.T) {
+	key := token.Secret("", []byte("a shared secret of the operator's own, long enough"), true)
+	h := authtest.New(t, func(o *auth.Options) { o.Keys = []token.Key{key} })
+	g := h.Join(t, ann, pw)
+	ring, err := token.NewKeys(key)
+	ok(t, "key ring", err)
+	for _, session := range []string{g.Session.ID.String(), ""} { // "": of a server without sessions, before a move
+		for aud, code := range map[token.Audience]auth.Code{"authenticated": "", "": "", "billing": auth.TokenInvalid, "Authenticated": auth.TokenInvalid} {
+			raw, err := ring.Sign(token.Claims{Subject: g.User.ID.String(), SessionID: session, Audience: aud}, h.Clock.Now())
+			ok(t, "sign", err)
+			_, err = h.Authenticate(t.Context(), authtest.Caller(), raw)
+			if code == "" {
+				ok(t, "audience "+string(aud), err)
+			} else {
+				want(t, "audience "+string(aud), err, code)
+			}
+		}
+	}
+	// The house's own keys sign for the user's audience alone, also when it moves.
+	own := authtest.New(t)
+	b := own.Join(t, bob, pw)
+	_, err = own.SetUser(t.Context(), authtest.Operator(), b.User.ID, auth.UserChanges{Aud: ptr("elsewhere")})
+	ok(t, "move bob to another audience", err)
+	_, err = own.Authenticate(t.Context(), authtest.Caller(), b.Access)
+	want(t, "a token of the audience bob left", err, auth.TokenInvalid)
+	own.View(t, own.Trade(t, b.Refresh).Access)
+}
+
 func TestThreat_S08_noTokenPassesForAnother(t *testing.T) {
 	h := authtest.New(t)
 	code := withPKCE(t, h, s256(verifier))
