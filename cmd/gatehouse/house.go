@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -181,7 +182,7 @@ func rootKey(cfg config.Server, data string, begun bool) (*secret.Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
-	key, err = base64.StdEncoding.DecodeString(string(trimSpace(text)))
+	key, err = base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(key) != 32 {
 		return nil, fmt.Errorf("master key: %s is not base64 of 32 bytes; put the file back from your backup", path)
 	}
@@ -211,13 +212,6 @@ func newRootKey(path string) ([]byte, error) {
 		return os.ReadFile(path)
 	}
 	return text, err
-}
-
-func trimSpace(b []byte) []byte {
-	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r' || b[len(b)-1] == ' ') {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 // configuredKeys are the signing keys an operator brings along.

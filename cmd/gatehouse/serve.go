@@ -230,8 +230,8 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 	}, nil
 }
 
-// banner prints what a newcomer needs next.
-// address is where it listens, which need not be where others reach it.
+// banner prints what a newcomer needs next. address is where the server
+// listens, which need not be where others reach it.
 func banner(ctx context.Context, e env, h *house, address string, inbox bool) error {
 	url := h.cfg.Server.ExternalURL
 	link, offered, err := h.auth.OfferSetup(ctx)

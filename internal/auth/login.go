@@ -19,7 +19,7 @@ import (
 //
 // Codes: MethodDisabled, EmailDisabled, InvalidCredentials, CodeFailed,
 // LinkFailed, FlowNotFound, FlowExpired, VerifierFailed, EmailNotConfirmed,
-// UserBanned, EmailTaken, InvitePasswordNeeded, WeakPassword, PasswordTooLong, Busy.
+// UserBanned, EmailTaken, WeakPassword, PasswordTooLong, Busy.
 // Events: SignedIn; Confirmed, EmailChanged where the proof was of an address.
 func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
 	g, err := s.signIn(ctx, c, method, in, byLink)

@@ -17,17 +17,9 @@ func mergeMetadata(old []byte, patch map[string]any) ([]byte, error) {
 		}
 		return old, nil
 	}
-	all := map[string]any{}
-	if len(old) > 0 {
-		d := json.NewDecoder(bytes.NewReader(old))
-		d.UseNumber() // 2^53+1 must survive being stored
-		err := d.Decode(&all)
-		if err != nil {
-			return nil, fmt.Errorf("auth: stored metadata: %w", err)
-		}
-		if all == nil { // a stored null
-			all = map[string]any{}
-		}
+	all, err := readMetadata(old)
+	if err != nil {
+		return nil, err
 	}
 	for k, v := range patch {
 		if v == nil {
@@ -44,4 +36,22 @@ func mergeMetadata(old []byte, patch map[string]any) ([]byte, error) {
 		return nil, Invalid("data", "metadata is limited to 32 KiB: it travels in every access token")
 	}
 	return b, nil
+}
+
+// readMetadata reads a stored JSON object; nothing stored is an empty one.
+func readMetadata(stored []byte) (map[string]any, error) {
+	all := map[string]any{}
+	if len(stored) == 0 {
+		return all, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(stored))
+	d.UseNumber() // 2^53+1 must not become 2^53
+	err := d.Decode(&all)
+	if err != nil {
+		return nil, fmt.Errorf("auth: stored metadata: %w", err)
+	}
+	if all == nil { // a stored null
+		all = map[string]any{}
+	}
+	return all, nil
 }

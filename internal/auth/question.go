@@ -150,7 +150,7 @@ func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) 
 	id := store.NewDeliveryID()
 	m.ID = id.String()
 	m.Vars.SiteURL = s.policy.SiteURL
-	_ = json.Unmarshal(u.UserMetadata, &m.Vars.Data) // a template without it is better than no mail
+	m.Vars.Data, _ = readMetadata(u.UserMetadata) // a template without it is better than no mail
 	body, err := json.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("auth: mail: %w", err)

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,7 +73,7 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 		return s.askByMail(tx, &u, KindConfirmation, email, f)
 	})
 	if errors.Is(err, store.ErrDuplicate) {
-		return s.signUpAgain(ctx, c, n, email, f)
+		return s.signUpAgain(ctx, c, n, email, meta, f)
 	}
 	if err != nil {
 		return nil, err
@@ -87,7 +86,7 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 }
 
 // signUpAgain answers a sign-up with an address that has a user.
-func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email string, f Flow) (*Grant, error) {
+func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email string, meta []byte, f Flow) (*Grant, error) {
 	first, conflict, err := s.otherPassword(ctx, c, email, n.Password)
 	if err != nil {
 		return nil, err
@@ -142,12 +141,10 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 	}
 	// A user who does not exist: no more of it is kept than of any guess.
 	now := s.db.Now()
-	ghost := User{
+	return &Grant{User: User{
 		ID: store.NewUserID(), Aud: s.policy.Audience, Email: email, ConfirmationSentAt: now,
-		AppMetadata: providerMetadata("email"), UserMetadata: []byte("{}"), CreatedAt: now, UpdatedAt: now,
-	}
-	ghost.UserMetadata, err = mergeMetadata(nil, n.Data)
-	return &Grant{User: ghost}, err
+		AppMetadata: providerMetadata("email"), UserMetadata: meta, CreatedAt: now, UpdatedAt: now,
+	}}, nil
 }
 
 // otherPassword returns the hash of the password an address has already, and
@@ -217,10 +214,10 @@ func emailIdentity(u *User, tx *store.Tx) Identity {
 }
 
 func identityData(u *User) []byte {
-	data := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(u.UserMetadata))
-	d.UseNumber() // 2^53+1 must not become 2^53
-	_ = d.Decode(&data)
+	data, err := readMetadata(u.UserMetadata)
+	if err != nil {
+		data = map[string]any{} // of a row nobody here wrote: the user must still be known by the address
+	}
 	data["sub"], data["email"] = u.ID.String(), u.Email
 	data["email_verified"], data["phone_verified"] = !u.EmailVerifiedAt.IsZero(), !u.PhoneVerifiedAt.IsZero()
 	b, err := json.Marshal(data)

@@ -9,11 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gatehouse/internal/auth"
@@ -172,39 +170,24 @@ func (p *pages) fail(w http.ResponseWriter, _ *http.Request, err error) {
 		status = http.StatusRequestEntityTooLarge
 	case auth.Busy, auth.TooMany:
 		status = http.StatusTooManyRequests
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter(err)))
+		web.RetryAfter(w, err)
 	case auth.Internal:
 		status = http.StatusInternalServerError
 	}
 	_ = p.problem.Write(w, status, "That did not work", map[string]string{"Problem": problems(err)})
 }
 
-// retryAfter is in whole seconds, at least one.
-func retryAfter(err error) int {
-	var e *auth.Error
-	if !errors.As(err, &e) {
-		return 1
-	}
-	return max(1, int(math.Ceil(e.RetryAfter.Seconds())))
-}
-
 // local lets only a person at this machine see the inbox: it holds everybody's
 // links. A page elsewhere that points its name at 127.0.0.1 comes with that
 // name as Host, and one that asks localhost outright with its Origin, which the
-// API would let read along; a proxy leaves its traces, or, where it leaves
-// none, speaks HTTP/1.0.
+// API would let read along.
 func local(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = strings.Trim(r.Host, "[]")
 	}
 	named := host == "localhost" || host == "127.0.0.1" || host == "::1"
-	for _, h := range []string{"Origin", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
-		if r.Header.Get(h) != "" {
-			return false
-		}
-	}
-	return named && r.ProtoAtLeast(1, 1) && web.PeerIsLoopback(r)
+	return named && r.Header.Get("Origin") == "" && web.Direct(r)
 }
 
 // showInbox handles "GET /dev/inbox".

@@ -80,14 +80,6 @@ func (db *DB) Write(ctx context.Context, tenant TenantID, fn func(*Tx) error) er
 // Now is the instant by the database's clock, cut to what rows can hold.
 func (db *DB) Now() time.Time { return db.now().UTC().Truncate(time.Microsecond) }
 
-// Ping reports whether reads are answered.
-func (db *DB) Ping(ctx context.Context) error {
-	return db.Read(ctx, TenantID{}, func(tx *Tx) error {
-		var one int
-		return tx.row(`SELECT 1`, nil, &one)
-	})
-}
-
 // Close waits for reads and writes under way and closes the database. The file
 // is whole afterwards, without its log beside it.
 func (db *DB) Close() (err error) {

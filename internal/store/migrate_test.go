@@ -229,7 +229,7 @@ func TestClose_leavesOneWholeFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := addUser(t, db, "ada@example.com")
-	if err := db.Ping(t.Context()); err != nil {
+	if err := ping(t, db); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Close(); err != nil {

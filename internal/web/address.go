@@ -57,14 +57,16 @@ func lastHop(r *http.Request) string {
 	return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
 }
 
-// proxied reports whether a request shows that a proxy passed it on.
-func proxied(r *http.Request) bool {
+// Direct reports whether a request comes from this machine and shows no trace
+// of a proxy that passed it on.
+func Direct(r *http.Request) bool {
 	for _, h := range []string{"Forwarded", forwardedFor, "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "Via"} {
 		if r.Header.Get(h) != "" {
-			return true
+			return false
 		}
 	}
-	return !r.ProtoAtLeast(1, 1) // as some speak that leave no other trace
+	// Some proxies leave no trace but that they speak HTTP/1.0.
+	return r.ProtoAtLeast(1, 1) && PeerIsLoopback(r)
 }
 
 // PeerIsLoopback reports whether the other end of the connection is this

@@ -1,7 +1,10 @@
 package web
 
 import (
+	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"time"
 
 	"gatehouse/internal/auth"
@@ -32,3 +35,15 @@ func (l *Limits) Take(r *http.Request, name string) error {
 	}
 	return &auth.Error{Code: auth.TooMany, RetryAfter: max(wait, time.Second)}
 }
+
+// RetryAfter tells a client that was refused for now when to come back (RFC
+// 9110 §10.2.3); of any other failure it tells nothing.
+func RetryAfter(w http.ResponseWriter, err error) {
+	var e *auth.Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(Seconds(e.RetryAfter)))
+	}
+}
+
+// Seconds is a wait in whole seconds, rounded up, at least one.
+func Seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }

@@ -88,7 +88,7 @@ type Server struct {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.Now()
 	l := &Line{RequestID: requestID(r, s.RequestIDHeader), IP: ClientAddress(r, s.AddressHeader)}
-	l.direct = s.AddressHeader == "" && PeerIsLoopback(r) && !proxied(r)
+	l.direct = s.AddressHeader == "" && Direct(r)
 	l.large = s.Large
 	ctx := context.WithValue(r.Context(), lineKey{}, l)
 	if s.Timeout > 0 {

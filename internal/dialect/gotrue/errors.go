@@ -3,9 +3,7 @@ package gotrue
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"strconv"
 	"time"
 
 	"gatehouse/internal/auth"
@@ -101,9 +99,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		an.status = http.StatusBadRequest
 	}
 	msg := words(an, e)
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds(e.RetryAfter)))
-	}
+	web.RetryAfter(w, e)
 	if nf && (e.Code == auth.TokenInvalid || e.Code == auth.SessionGone || e.Code == auth.RefreshReused) {
 		a.clearCookie(w)
 	}
@@ -162,7 +158,7 @@ func words(an answer, e *auth.Error) string {
 		}
 		return "Password should contain at least one character of each of the required sets."
 	case auth.TooSoon:
-		return fmt.Sprintf(an.msg, seconds(e.RetryAfter))
+		return fmt.Sprintf(an.msg, web.Seconds(e.RetryAfter))
 	}
 	return an.msg
 }
@@ -171,8 +167,6 @@ func reasons(e *auth.Error) []string {
 	list, _ := e.Params["reasons"].([]string)
 	return list
 }
-
-func seconds(d time.Duration) int { return max(1, int(math.Ceil(d.Seconds()))) }
 
 func isDate(s string) bool {
 	_, err := time.Parse(time.DateOnly, s)
