@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"time"
 
 	"gatehouse/internal/store"
 )
@@ -12,40 +13,9 @@ import (
 //
 // Codes: EmailDisabled, EmailInvalid, TooSoon. Events: RecoveryAsked.
 func (s *Service) Recover(ctx context.Context, c Caller, email string, f Flow) error {
-	if s.policy.EmailDisabled {
-		return fail(EmailDisabled)
-	}
-	email, err := CleanEmail(email)
-	if err != nil {
-		return err
-	}
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u, err := tx.UserByEmail(email)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		err = s.tooSoon(u.RecoverySentAt, tx.Now)
-		if err != nil {
-			return err
-		}
-		u.RecoverySentAt = tx.Now
-		err = s.askByMail(tx, &u, KindRecovery, email, f)
-		if err == nil {
-			err = tx.SetUser(&u)
-		}
-		if err == nil {
-			err = s.emit(tx, c, RecoveryAsked, u.ID, SessionID{}, nil)
-		}
-		return err
+	return s.mailKnown(ctx, c, email, func(tx *store.Tx, u *User) error {
+		return s.send(tx, c, u, KindRecovery, &u.RecoverySentAt, SessionID{}, f)
 	})
-	if err != nil {
-		return err
-	}
-	s.wake()
-	return nil
 }
 
 // MagicLink mails a link and a code that sign in. With create an unknown
@@ -68,7 +38,9 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 	if err != nil {
 		return err
 	}
+	var refused error
 	ask := func(tx *store.Tx) error {
+		refused = nil
 		u, err := tx.UserByEmail(email)
 		if errors.Is(err, store.ErrNotFound) {
 			if !create {
@@ -94,23 +66,17 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 				return err
 			}
 		}
-		err = s.tooSoon(*sent, tx.Now)
-		if err != nil {
-			return err
-		}
-		*sent = tx.Now
-		err = s.askByMail(tx, &u, kind, email, f)
-		if err == nil {
-			err = tx.SetUser(&u)
-		}
-		if err == nil {
-			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(kind)})
-		}
+		// Too soon is a verdict: the password stays dropped, because the mail
+		// of whoever chose it may be on its way.
+		refused, err = refusal(s.send(tx, c, &u, kind, sent, SessionID{}, f))
 		return err
 	}
 	err = s.db.Write(ctx, c.Tenant, ask)
 	if errors.Is(err, store.ErrDuplicate) { // made between our read and our write, on another node
 		err = s.db.Write(ctx, c.Tenant, ask)
+	}
+	if err == nil {
+		err = refused
 	}
 	if err != nil {
 		return err
@@ -124,49 +90,25 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 //
 // Codes: EmailDisabled, EmailInvalid, TooSoon. Events: CodeAsked.
 func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, email string, f Flow) error {
-	if s.policy.EmailDisabled {
-		return fail(EmailDisabled)
-	}
-	email, err := CleanEmail(email)
-	if err != nil {
-		return err
-	}
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u, err := tx.UserByEmail(email)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+	return s.mailKnown(ctx, c, email, func(tx *store.Tx, u *User) error {
 		switch {
 		case kind == KindConfirmation && u.EmailVerifiedAt.IsZero():
-			err = s.tooSoon(u.ConfirmationSentAt, tx.Now)
-			if err == nil {
-				u.ConfirmationSentAt = tx.Now
-				err = s.askByMail(tx, &u, KindConfirmation, email, f)
-			}
+			return s.send(tx, c, u, kind, &u.ConfirmationSentAt, SessionID{}, f)
 		case kind == KindChangeNew && u.NewEmail != "":
-			err = s.tooSoon(u.EmailChangeSentAt, tx.Now)
+			err := s.tooSoon(u.EmailChangeSentAt, tx.Now)
 			if err == nil {
-				err = s.askChange(tx, &u, f)
+				err = s.askChange(tx, u, f)
 			}
-		default:
-			return nil
-		}
-		if err == nil {
-			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(kind)})
-		}
-		if err != nil {
+			if err == nil {
+				err = tx.SetUser(u)
+			}
+			if err == nil {
+				err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(kind)})
+			}
 			return err
 		}
-		return tx.SetUser(&u)
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	s.wake()
-	return nil
 }
 
 // Reauthenticate mails a code that proves, a moment later, that the bearer of
@@ -185,23 +127,61 @@ func (s *Service) Reauthenticate(ctx context.Context, c Caller, v *Viewer) error
 		if u.EmailVerifiedAt.IsZero() {
 			return fail(EmailNotConfirmed)
 		}
-		err = s.tooSoon(u.ReauthenticationSentAt, tx.Now)
-		if err != nil {
-			return err
-		}
-		u.ReauthenticationSentAt = tx.Now
-		err = s.askByMail(tx, &u, KindReauth, u.Email, Flow{})
-		if err == nil {
-			err = tx.SetUser(&u)
-		}
-		if err == nil {
-			err = s.emit(tx, c, CodeAsked, u.ID, v.Session.ID, map[string]any{"kind": string(KindReauth)})
-		}
-		return err
+		return s.send(tx, c, &u, KindReauth, &u.ReauthenticationSentAt, v.Session.ID, Flow{})
 	})
 	if err != nil {
 		return err
 	}
 	s.wake()
 	return nil
+}
+
+// mailKnown runs f for the user with that address, and nothing for one nobody
+// has: whoever asks learns no difference.
+func (s *Service) mailKnown(ctx context.Context, c Caller, email string, f func(*store.Tx, *User) error) error {
+	if s.policy.EmailDisabled {
+		return fail(EmailDisabled)
+	}
+	email, err := CleanEmail(email)
+	if err != nil {
+		return err
+	}
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		u, err := tx.UserByEmail(email)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return f(tx, &u)
+	})
+	if err != nil {
+		return err
+	}
+	s.wake()
+	return nil
+}
+
+// send mails a question to the address of u, unless one of its kind went out
+// just now; sent is the field of u that remembers when.
+//
+// Codes: TooSoon. Events: RecoveryAsked, or CodeAsked.
+func (s *Service) send(tx *store.Tx, c Caller, u *User, k Kind, sent *time.Time, session SessionID, f Flow) error {
+	err := s.tooSoon(*sent, tx.Now)
+	if err != nil {
+		return err
+	}
+	*sent = tx.Now
+	err = s.askByMail(tx, u, k, u.Email, f)
+	if err == nil {
+		err = tx.SetUser(u)
+	}
+	if err != nil {
+		return err
+	}
+	if k == KindRecovery {
+		return s.emit(tx, c, RecoveryAsked, u.ID, session, nil)
+	}
+	return s.emit(tx, c, CodeAsked, u.ID, session, map[string]any{"kind": string(k)})
 }

@@ -113,6 +113,17 @@ func TestThreat_L05_aConflictWithinTheMinuteCountsToo(t *testing.T) {
 	want(t, "the stranger's password", err, auth.InvalidCredentials)
 }
 
+// The owner may come by the other door within that minute.
+func TestThreat_L05_aLinkAskedForWithinTheMinuteCountsToo(t *testing.T) {
+	h := authtest.New(t)
+	_, err := signUp(t, h, ann, pw) // a stranger
+	ok(t, "sign up", err)
+	want(t, "ask for a link", h.MagicLink(t.Context(), authtest.Caller(), ann, true, nil, authtest.Flow()), auth.TooSoon)
+	h.Follow(t, h.Mail(t, ann).Token)
+	_, err = h.ByPassword(t, ann, pw)
+	want(t, "the stranger's password", err, auth.InvalidCredentials)
+}
+
 func TestSignUp_againWithTheSamePasswordKeepsIt(t *testing.T) {
 	h := authtest.New(t)
 	for range 2 {
