@@ -28,10 +28,12 @@ var may = map[string][]string{
 	"internal/limit":          {},
 	"internal/config":         {},
 	"internal/fetch":          {},
-	"bench":                   {},
+	"bench":                   {"internal/cluster"},
+	"faults":                  {"internal/cluster"},
 
 	// Test helpers.
-	"internal/storetest":   {"internal/store"},
+	"internal/cluster":     {},
+	"internal/storetest":   {"internal/store", "internal/cluster"},
 	"internal/authtest":    {"internal/auth", "internal/login", "internal/notify", "internal/outbox", "internal/secret", "internal/store", "internal/storetest", "internal/token"},
 	"internal/dialecttest": {"internal/auth", "internal/authtest", "internal/notify", "internal/web"},
 	"docs/mission":         {},

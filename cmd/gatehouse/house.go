@@ -52,11 +52,20 @@ func openDB(ctx context.Context, e env, cfg *config.Config) (*store.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder: %w; GATEHOUSE_DATA names it", err)
 	}
-	db, err := store.Open(ctx, store.Options{
-		URL: "sqlite:" + under(e, cfg.SQLiteFile()), Synchronous: cfg.Database.Synchronous, Now: time.Now,
-	})
+	d := cfg.Database
+	o := store.Options{
+		URL: cfg.DatabaseURL(), Namespace: d.Namespace, Synchronous: d.Synchronous, Now: time.Now,
+		MaxConns: d.MaxConns, MaxIdle: d.MaxIdle, ConnLifetime: d.ConnLifetime, ConnIdle: d.ConnIdle, HealthCheck: d.HealthCheck,
+		StatementTimeout: d.StatementTimeout, LockTimeout: d.LockTimeout, TransactionTimeout: d.TransactionTimeout,
+	}
+	mend := "; GATEHOUSE_DATABASE_URL names the database"
+	if d.Engine() == "sqlite" {
+		o.URL = "sqlite:" + under(e, cfg.SQLiteFile())
+		mend = "; GATEHOUSE_DATA names the folder of the database, GATEHOUSE_DATABASE_URL=sqlite:FILE another file"
+	}
+	db, err := store.Open(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("%w; GATEHOUSE_DATA names the folder of the database, GATEHOUSE_DATABASE_URL=sqlite:FILE another file", err)
+		return nil, fmt.Errorf("%w%s", err, mend)
 	}
 	return db, nil
 }
@@ -94,8 +103,12 @@ func openHouse(ctx context.Context, e env, create bool) (*house, error) {
 	return h, nil
 }
 
-// exists refuses to go on where there is no database yet.
+// exists refuses to go on where there is no database yet. Of a server's
+// databases nobody makes one by mistake.
 func exists(e env, cfg *config.Config) error {
+	if cfg.Database.Engine() != "sqlite" {
+		return nil
+	}
 	path, err := filepath.Abs(under(e, cfg.SQLiteFile()))
 	if err != nil {
 		return err
@@ -148,7 +161,7 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 
 // upToDate migrates, or refuses a database that needs it.
 func upToDate(ctx context.Context, cfg *config.Config, db *store.DB) error {
-	if cfg.Database.AutoMigrate {
+	if cfg.Database.Migrates() {
 		_, err := db.Migrate(ctx)
 		return err
 	}
@@ -250,7 +263,7 @@ func policy(cfg *config.Config) auth.Policy {
 		CodeDigits: cfg.Mailer.OTPLength, CodeTTL: cfg.Mailer.CodeLife(), LinkTTL: cfg.Mailer.LinkLife(), InviteTTL: 7 * 24 * time.Hour,
 		MailEvery: cfg.SMTP.MaxFrequency, MinPassword: cfg.Password.MinLength, RequiredCharacters: cfg.Password.Required,
 		ReauthenticatePW: cfg.Session.Reauthentication, CurrentPW: cfg.Session.CurrentPassword,
-		KeyOverlap: cfg.JWT.RotationOverlap, SiteURL: cfg.Site.URL,
+		KeyOverlap: cfg.JWT.RotationOverlap, KeyEvery: cfg.JWT.RotateEvery, SessionsPerUser: cfg.Session.PerUser, SiteURL: cfg.Site.URL,
 	}
 }
 

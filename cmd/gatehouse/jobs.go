@@ -33,27 +33,88 @@ func (h *house) keepKeys(ctx context.Context) error {
 	})
 }
 
+// renewKeys makes the next signing key when its time has come.
+func (h *house) renewKeys(ctx context.Context) error {
+	return every(ctx, time.Hour, func() {
+		err := h.auth.RenewKeys(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("the next signing key could not be made", "err", err)
+		}
+	})
+}
+
 // How long rows that nobody can use any more are kept.
 const (
 	keepChallenges = 24 * time.Hour // a late click deserves «expired», not «unknown»
 	keepSessions   = 7 * 24 * time.Hour
 	keepDead       = 7 * 24 * time.Hour
-	bite           = 500 // rows of a kind in one transaction
+	bite           = 1000 // rows of a kind in one transaction
+	sweepLease     = 10 * time.Minute
 )
 
-// sweep deletes those rows every hour, in small bites.
+// sweep deletes those rows every hour, in small bites. Of several nodes one
+// does it; each bite is taken under the lease, so that one that was paused and
+// replaced meanwhile takes none.
 func (h *house) sweep(ctx context.Context) error {
+	self := store.NewHolder()
 	return every(ctx, time.Hour, func() {
-		for gone := bite; gone >= bite && ctx.Err() == nil; {
-			now := h.db.Now()
-			err := h.db.Write(ctx, store.TenantID{}, func(tx *store.Tx) (err error) {
-				gone, err = tx.Sweep(bite, now.Add(-keepChallenges), now.Add(-keepSessions), now.Add(-keepDead))
-				return err
-			})
-			if err != nil {
-				h.log.Error("old rows could not be swept", "err", err)
-				return
-			}
+		err := h.sweepAll(ctx, self)
+		if err != nil && ctx.Err() == nil {
+			h.log.Error("old rows could not be swept", "err", err)
 		}
+	})
+}
+
+// sweepAll sweeps until nothing is left to go, or the work is another node's.
+func (h *house) sweepAll(ctx context.Context, self store.Holder) error {
+	for gone := bite; gone >= bite && ctx.Err() == nil; {
+		err := h.bite(ctx, self, store.TenantID{}, func(tx *store.Tx) (err error) {
+			gone, err = tx.Sweep(bite, tx.Now.Add(-keepChallenges), tx.Now.Add(-keepSessions), tx.Now.Add(-keepDead))
+			return err
+		}, &gone)
+		if err != nil {
+			return err
+		}
+	}
+	if h.cfg.Database.EventsKeep == 0 {
+		return nil
+	}
+	for tenants, after := []store.TenantID{{}}, (store.TenantID{}); len(tenants) > 0; {
+		for _, t := range tenants {
+			for gone := bite; gone >= bite && ctx.Err() == nil; {
+				err := h.bite(ctx, self, t, func(tx *store.Tx) (err error) {
+					gone, err = tx.SweepEvents(bite, tx.Now.Add(-h.cfg.Database.EventsKeep))
+					return err
+				}, &gone)
+				if err != nil {
+					return err
+				}
+			}
+			after = t
+		}
+		err := h.db.Read(ctx, store.TenantID{}, func(tx *store.Tx) (err error) {
+			tenants, err = tx.Tenants(after, bite)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bite runs one transaction of the sweep, if the work is still ours; else it
+// sets gone to 0.
+func (h *house) bite(ctx context.Context, self store.Holder, t store.TenantID, f func(*store.Tx) error, gone *int) error {
+	return h.db.Write(ctx, t, func(tx *store.Tx) error {
+		ours, err := tx.Lease(store.LeaseSweep, self, sweepLease)
+		if err != nil {
+			return err
+		}
+		if !ours {
+			*gone = 0
+			return nil
+		}
+		return f(tx)
 	})
 }

@@ -9,17 +9,18 @@ import (
 )
 
 type migrateCmd struct {
-	Status bool `help:"Only show what is applied and what is not."`
-	JSON   bool `help:"As JSON." name:"json"`
+	Step string `arg:"" optional:"" enum:"up,status,down" default:"up" help:"up applies what is missing; status shows what is applied; down undoes the newest step, where that loses nothing."`
+	JSON bool   `help:"As JSON." name:"json"`
 }
 
-// Run applies what is missing. Running it twice changes nothing.
+// Run applies what is missing, shows it, or takes one step back. Running it
+// twice changes nothing; run on several nodes at once, one of them does it.
 func (c migrateCmd) Run(ctx context.Context, e env) (err error) {
 	cfg, err := load(e)
 	if err != nil {
 		return err
 	}
-	if c.Status {
+	if c.Step != "up" {
 		err = exists(e, cfg)
 		if err != nil {
 			return err
@@ -31,9 +32,14 @@ func (c migrateCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var list []store.Migration
-	if c.Status {
+	switch c.Step {
+	case "status":
 		list, err = db.Migrations(ctx)
-	} else {
+	case "down":
+		var undone store.Migration
+		undone, err = db.StepDown(ctx)
+		list = []store.Migration{undone}
+	default:
 		list, err = db.Migrate(ctx)
 	}
 	if err != nil {
@@ -47,12 +53,15 @@ func (c migrateCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	for _, m := range list {
 		state := "applied"
-		if !m.Applied {
+		switch {
+		case c.Step == "down":
+			state = "undone"
+		case !m.Applied:
 			state = "missing"
 		}
 		fmt.Fprintf(e.out, "%-8s %s\n", state, m.Name)
 	}
-	if !c.Status && len(list) == 0 {
+	if c.Step == "up" && len(list) == 0 {
 		fmt.Fprintln(e.out, "The database is up to date.")
 	}
 	return nil

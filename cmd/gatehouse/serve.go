@@ -87,7 +87,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, srv, ln, log, mails.Run, h.keepKeys, h.sweep)
+	return serve(ctx, srv, ln, log, mails.Run, h.keepKeys, h.renewKeys, h.sweep)
 }
 
 // ballast is memory nobody touches, so it costs no RAM, but the garbage

@@ -206,7 +206,7 @@ func fromMail(v *Viewer) bool {
 // secret dies: whoever knew the old password, or reads old mail, is out.
 func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wanted, nonce string) error {
 	if s.needsNonce(v, tx.Now) {
-		q, err := (&Desk{s, tx}).UseCode([]Kind{KindReauth}, u.Email, nonce)
+		q, err := (&Desk{s: s, tx: tx}).UseCode([]Kind{KindReauth}, u.Email, nonce)
 		if err != nil {
 			return err
 		}

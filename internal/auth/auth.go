@@ -41,6 +41,7 @@ type Service struct {
 	methods map[string]Method
 	wake    func()
 	log     *slog.Logger
+	holder  store.Holder // this node, to the others
 }
 
 // Options are what a Service is made of.
@@ -71,6 +72,7 @@ type Policy struct {
 	AccessTTL          time.Duration
 	SessionTimebox     time.Duration // 0: sessions have no end
 	SessionInactivity  time.Duration // 0: no limit
+	SessionsPerUser    int           // living ones; one more ends the oldest; 0: no limit
 	ReuseGrace         time.Duration // how long a traded refresh token still gets its successor
 	CodeDigits         int
 	CodeTTL            time.Duration
@@ -82,6 +84,7 @@ type Policy struct {
 	ReauthenticatePW   bool          // a change of password by an old session needs a code
 	CurrentPW          bool          // a change of password needs the current one
 	KeyOverlap         time.Duration // the next signing key is published so long before it signs
+	KeyEvery           time.Duration // the age at which a signing key is followed by the next; 0: none is
 	SiteURL            string
 }
 
@@ -102,7 +105,7 @@ const (
 func New(o Options) *Service {
 	s := &Service{
 		db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
-		methods: map[string]Method{}, ring: &ring{configured: o.Keys},
+		methods: map[string]Method{}, ring: &ring{configured: o.Keys}, holder: store.NewHolder(),
 	}
 	for _, m := range o.Methods {
 		s.methods[m.Name()] = m
@@ -173,6 +176,9 @@ func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error
 		sess.NotAfter = tx.Now.Add(s.policy.SessionTimebox)
 	}
 	err = tx.AddSession(sess)
+	if err == nil && s.policy.SessionsPerUser > 0 {
+		err = tx.CapSessions(u.ID, s.policy.SessionsPerUser, "too many sessions")
+	}
 	if err != nil {
 		return Session{}, err
 	}

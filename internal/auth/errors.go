@@ -3,6 +3,8 @@ package auth
 import (
 	"errors"
 	"time"
+
+	"gatehouse/internal/store"
 )
 
 // Code says what went wrong, for clients. Every edge maps every code to its
@@ -60,6 +62,7 @@ const (
 	TooMany              Code = "too_many"                // too many requests; RetryAfter
 	Busy                 Code = "busy"                    // too many passwords to check at once; RetryAfter
 	SetupClosed          Code = "setup_closed"            // the first administrator exists, or the link is dead
+	Unavailable          Code = "unavailable"             // the database cannot do its work now; RetryAfter
 	TimedOut             Code = "timed_out"               //
 	Internal             Code = "internal"                // everything else; its text is for the log
 )
@@ -71,7 +74,7 @@ var Codes = []Code{
 	EmailNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, IDTaken, CodeFailed, LinkFailed,
 	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
 	SessionGone, SessionExpired, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
-	ReauthFailed, CurrentNeeded, CurrentWrong, NotAdmin, NotYours, TooSoon, TooMany, Busy, SetupClosed, TimedOut, Internal,
+	ReauthFailed, CurrentNeeded, CurrentWrong, NotAdmin, NotYours, TooSoon, TooMany, Busy, SetupClosed, Unavailable, TimedOut, Internal,
 }
 
 // Error is a failure a client may know about. Any other error is Internal:
@@ -100,14 +103,24 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// CodeOf returns the code of the first Error in err's chain, or Internal.
-func CodeOf(err error) Code {
+// Told returns what a client is told of err: the first Error in its chain,
+// that the database is not available, or Internal.
+func Told(err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, store.ErrUnavailable):
+		return &Error{Code: Unavailable, RetryAfter: comeBack, Err: err}
 	}
-	return Internal
+	return &Error{Code: Internal, Err: err}
 }
+
+// comeBack is when a database that fails is worth another try.
+const comeBack = 2 * time.Second
+
+// CodeOf returns the code a client is told.
+func CodeOf(err error) Code { return Told(err).Code }
 
 // Invalid says what is wrong with a field, in words for the client.
 func Invalid(field, problem string) error {

@@ -55,10 +55,14 @@ func Begun(ctx context.Context, db *store.DB) (begun bool, err error) {
 func (s *Service) CheckRoot(ctx context.Context) error {
 	mine := s.root.MAC(rootCheck)
 	var kept []byte
-	err := s.db.Write(ctx, TenantID{}, func(tx *store.Tx) (err error) {
+	keep := func(tx *store.Tx) (err error) {
 		kept, err = tx.KeepValue(rootCheck, mine[:])
 		return err
-	})
+	}
+	err := s.db.Write(ctx, TenantID{}, keep)
+	if errors.Is(err, store.ErrDuplicate) { // another node keeps one at this instant
+		err = s.db.Write(ctx, TenantID{}, keep)
+	}
 	if err == nil && !secret.Same(kept, mine[:]) {
 		err = errors.New("the master key is not the one this database was begun with; put back GATEHOUSE_MASTER_KEY, or the file master.key of the data folder, from your backup")
 	}
@@ -110,7 +114,7 @@ func (s *Service) ownKeys(ctx context.Context) ([]token.Key, error) {
 	}
 	err := s.db.Read(ctx, TenantID{}, read)
 	if err == nil && len(rows) == 0 {
-		err = s.addKey(ctx, Caller{Actor: "system"}, 0, true)
+		err = s.addKey(ctx, Caller{Actor: "system"}, 0, noKey)
 		if err == nil {
 			err = s.db.Read(ctx, TenantID{}, read)
 		}
@@ -136,9 +140,12 @@ func (s *Service) ownKeys(ctx context.Context) ([]token.Key, error) {
 	return keys, nil
 }
 
-// addKey makes a key that signs after overlap; first makes one only where
-// there is none.
-func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, first bool) error {
+// noKey says that the house needs its first key.
+func noKey(have []store.SigningKey, _ time.Time) bool { return len(have) == 0 }
+
+// addKey makes a key that signs after overlap. With due it does so only if due
+// says so of the keys there are; of several nodes that find so one makes it.
+func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, due func([]store.SigningKey, time.Time) bool) error {
 	signsAt := s.db.Now().Add(overlap)
 	k, der, err := token.NewES256(signsAt)
 	if err != nil {
@@ -146,14 +153,21 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, f
 	}
 	sealed := s.root.Seal(signingKeySeal, []byte(k.ID), der)
 	return s.db.Write(ctx, TenantID{}, func(tx *store.Tx) error {
-		if first {
+		if due != nil {
+			ours, err := tx.Lease(store.LeaseKeys, s.holder, keysLease) // whoever comes second waits here until the first has made it
+			if err != nil || !ours {
+				return err
+			}
 			have, err := tx.SigningKeys()
-			if err != nil || len(have) > 0 {
-				return err // another node was quicker
+			if err != nil || !due(have, tx.Now) {
+				return err
+			}
+			if len(have) == 0 {
+				return tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
 			}
 		}
 		err := tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
-		if err != nil || first {
+		if err != nil {
 			return err
 		}
 		// What the old keys sign until then must verify until it expires; with
@@ -185,7 +199,40 @@ func (s *Service) RotateKeys(ctx context.Context, c Caller, now bool) error {
 	if now {
 		overlap = 0
 	}
-	err := s.addKey(ctx, c, overlap, false)
+	err := s.addKey(ctx, c, overlap, nil)
+	if err != nil {
+		return err
+	}
+	return s.LoadKeys(ctx)
+}
+
+// keysLease is how long the node that makes keys may take for it.
+const keysLease = time.Minute
+
+// RenewKeys makes the next signing key when the newest is about to reach the
+// age of Policy.KeyEvery: so early that it has been published for KeyOverlap
+// by then. Every node may call it at any time; one of them makes the key.
+//
+// Events: SigningKeyRotated.
+func (s *Service) RenewKeys(ctx context.Context) error {
+	every, overlap := s.policy.KeyEvery, s.policy.KeyOverlap
+	if every == 0 || slices.ContainsFunc(s.ring.configured, token.Key.Signs) {
+		return nil
+	}
+	due := func(have []store.SigningKey, now time.Time) bool {
+		return len(have) > 0 && !now.Before(have[len(have)-1].SignsAt.Add(every-overlap)) // the list ends with the newest
+	}
+	var now time.Time
+	var have []store.SigningKey
+	err := s.db.Read(ctx, TenantID{}, func(tx *store.Tx) (err error) {
+		now = tx.Now
+		have, err = tx.SigningKeys()
+		return err
+	})
+	if err != nil || !due(have, now) {
+		return err
+	}
+	err = s.addKey(ctx, Caller{Actor: "system"}, overlap, due)
 	if err != nil {
 		return err
 	}

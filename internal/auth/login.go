@@ -99,12 +99,13 @@ func refusal(err error) (refused, failed error) {
 // the security property.
 func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, byLink bool, g *Grant) error {
 	// a. Is the answer right?
-	p, err := verdict(&Desk{s, tx})
+	d := &Desk{s: s, tx: tx}
+	p, err := verdict(d)
 	if err != nil {
 		return err
 	}
 	// b. Whose is it?
-	u, err := tx.User(p.UserID)
+	u, err := d.whose(p.UserID)
 	if errors.Is(err, store.ErrNotFound) {
 		return ErrDenied
 	}

@@ -88,8 +88,9 @@ func (k *Kit) WeakPassword(password string) []string { return k.s.weak(password)
 
 // Desk is all a Verdict may touch inside the transaction.
 type Desk struct {
-	s  *Service
-	tx *store.Tx
+	s    *Service
+	tx   *store.Tx
+	user *User // read along with what a verdict asked for
 }
 
 // PasswordIs reports whether hash still is the user's, and puts next in its
@@ -100,11 +101,20 @@ func (d *Desk) PasswordIs(id UserID, hash, next string) (bool, error) {
 	if next != "" {
 		return d.tx.SwapCredential(cred, []byte(next))
 	}
-	now, err := d.tx.PasswordOf(id)
+	u, now, err := d.tx.UserPassword(id)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
-	return string(now) == hash, err
+	d.user = &u
+	return err == nil && string(now) == hash, err
+}
+
+// whose returns the user with that id.
+func (d *Desk) whose(id UserID) (User, error) {
+	if d.user != nil && d.user.ID == id {
+		return *d.user, nil
+	}
+	return d.tx.User(id)
 }
 
 // UseLink consumes the question whose long secret this is, if it is of one of

@@ -69,7 +69,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	switch n := r.Generation; {
 	case n == sess.Generation: // the newest
 		rotated := false
-		err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		err = s.db.WriteOne(ctx, c.Tenant, func(tx *store.Tx) (err error) {
 			rotated, err = tx.Rotate(r.Session, n, c.IP, cut(c.Agent, 255))
 			return err
 		})

@@ -20,7 +20,7 @@ func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err err
 	if err != nil {
 		return "", false, err
 	}
-	err = s.db.Write(ctx, TenantID{}, func(tx *store.Tx) error {
+	offer := func(tx *store.Tx) error {
 		n, err := tx.CountRole(s.policy.AdminRole)
 		ok = n == 0
 		if err != nil || !ok {
@@ -30,7 +30,11 @@ func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err err
 			ID: store.NewChallengeID(), Kind: string(KindSetup), Subject: setupSubject, TokenHash: s.linkHash(KindSetup, link),
 			CodeHash: []byte{}, Data: data, ExpiresAt: tx.Now.Add(setupTTL),
 		}, 0)
-	})
+	}
+	err = s.db.Write(ctx, TenantID{}, offer)
+	if errors.Is(err, store.ErrDuplicate) { // another node starts at this instant; the later link is the one that works
+		err = s.db.Write(ctx, TenantID{}, offer)
+	}
 	return link, ok, err
 }
 

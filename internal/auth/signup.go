@@ -196,7 +196,7 @@ func (s *Service) addUser(tx *store.Tx, c Caller, u *User, hash string, event Ev
 		u.Identities = append(u.Identities, i)
 	}
 	if hash != "" {
-		err = tx.SetPassword(u.ID, []byte(hash))
+		err = tx.AddPassword(u.ID, []byte(hash))
 		if err != nil {
 			return err
 		}

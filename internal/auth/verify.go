@@ -101,7 +101,7 @@ func (s *Service) AcceptEmailChange(ctx context.Context, c Caller, v *Viewer, li
 	var refused error
 	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
 		refused = nil
-		q, err := (&Desk{s, tx}).UseLink([]Kind{KindChangeNew, KindChangeCurrent}, link)
+		q, err := (&Desk{s: s, tx: tx}).UseLink([]Kind{KindChangeNew, KindChangeCurrent}, link)
 		if err != nil {
 			return err
 		}

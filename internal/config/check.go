@@ -107,30 +107,6 @@ func (k *checker) server() {
 	}
 }
 
-func (k *checker) database() {
-	d := &k.Database
-	if v := d.URL.Reveal(); v != "" {
-		// The URL of a database carries its password: of it only the scheme is
-		// ever named, and that only when it is one.
-		scheme, file, ok := strings.Cut(v, ":")
-		switch scheme = strings.ToLower(scheme); {
-		case ok && scheme == "sqlite" && strings.TrimPrefix(file, "//") == "":
-			k.fault("DATABASE_URL", "it names no file", "write e.g. sqlite:gatehouse.db")
-		case ok && scheme == "sqlite":
-		case ok && slices.Contains([]string{"postgres", "postgresql", "mysql", "mariadb"}, scheme):
-			k.fault("DATABASE_URL", "this version supports SQLite only; PostgreSQL and MySQL are coming", "write e.g. sqlite:gatehouse.db, or leave it empty")
-		default:
-			k.fault("DATABASE_URL", "it does not begin with sqlite:, and this version supports SQLite only; PostgreSQL and MySQL are coming", "write e.g. sqlite:gatehouse.db, or leave it empty")
-		}
-	}
-	if d.Driver != "" && !strings.EqualFold(d.Driver, "sqlite") && !strings.EqualFold(d.Driver, "sqlite3") {
-		k.fault("DB_DRIVER", quoted(d.Driver)+" is not supported: this version supports SQLite only; PostgreSQL and MySQL are coming", "write sqlite, or leave it empty")
-	}
-	if d.Namespace != "" {
-		k.fault("DB_NAMESPACE", "table prefixes are not built yet", "leave it empty")
-	}
-}
-
 func (k *checker) site() {
 	for _, p := range k.Site.Redirects {
 		if anyHost(p) {
@@ -212,6 +188,10 @@ func (k *checker) signing() {
 		if !slices.Contains(methods, m) {
 			k.fault("JWT_VALID_METHODS", quoted(m)+" is not an algorithm that signs", "write some of "+strings.Join(methods, ", "))
 		}
+	}
+	// A key that is followed so soon would be old before it is known.
+	if j.RotateEvery != 0 && j.RotateEvery-j.RotationOverlap <= j.RotationOverlap && !k.bad["JWT_ROTATION_OVERLAP"] {
+		k.fault("JWT_ROTATE_EVERY", j.RotateEvery.String()+" is not more than twice JWT_ROTATION_OVERLAP, "+j.RotationOverlap.String(), "write a longer time, 0 for never, or a shorter overlap")
 	}
 }
 

@@ -10,7 +10,6 @@ package config
 import (
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ type Server struct {
 	RequestIDHeader      string        `env:"API_REQUEST_ID_HEADER" alias:"REQUEST_ID_HEADER" bare:"REQUEST_ID_HEADER" check:"header" help:"Request header to take the request id from. Empty: every request gets a new one."`
 	MaxRequestDuration   time.Duration `env:"API_MAX_REQUEST_DURATION" envDefault:"10s" min:"0" help:"Longest time one request may take; 0 means no end."`
 	OperatorToken        Secret        `env:"OPERATOR_TOKEN" help:"Bearer token that may do everything an administrator may; at least 16 characters. Empty: there is none."`
-	MasterKey            Secret        `env:"MASTER_KEY" help:"Key that seals secrets at rest: 32 bytes as base64, base64url or hex. Empty: the file master.key in DATA, made at the first start."`
+	MasterKey            Secret        `env:"MASTER_KEY" help:"Key that seals secrets at rest: 32 bytes as base64, base64url or hex. Empty: the file master.key in DATA, made at the first start. Every node on one database needs the same one."`
 	CORSHeaders          []string      `env:"CORS_ALLOWED_HEADERS" check:"header" help:"Request headers browsers may send, besides the usual ones."`
 	CORSOrigins          []string      `env:"CORS_ALLOWED_ORIGINS" check:"origin" help:"Origins that may send credentials, besides the site's own."`
 	Dialect              string        `env:"DIALECT" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose manners to keep where the two contradict each other and the request does not tell."`
@@ -62,11 +61,20 @@ type Server struct {
 
 // Database says what the server remembers, and where.
 type Database struct {
-	URL         Secret `env:"DATABASE_URL" alias:"DB_DATABASE_URL" bare:"DATABASE_URL" help:"sqlite:FILE. Empty: gatehouse.db in DATA. This version supports SQLite only; PostgreSQL and MySQL are coming."`
-	Driver      string `env:"DB_DRIVER" help:"Empty, sqlite or sqlite3; the URL says it already."`
-	Namespace   string `env:"DB_NAMESPACE" bare:"DB_NAMESPACE" help:"Prefix of table names. Not built yet: must be empty."`
-	Synchronous string `env:"SQLITE_SYNCHRONOUS" envDefault:"FULL" oneof:"FULL|NORMAL" help:"FULL loses nothing when the power fails; NORMAL is faster and may lose the last moments."`
-	AutoMigrate bool   `env:"AUTO_MIGRATE" envDefault:"true" help:"Bring the tables up to date at the start. Otherwise the server refuses to start on old tables."`
+	URL                Secret        `env:"DATABASE_URL" alias:"DB_DATABASE_URL" bare:"DATABASE_URL" help:"sqlite:FILE, postgres://user:password@host:5432/database, where several hosts are separated by commas, or mysql://user:password@host:3306/database, also for MariaDB. In these, special characters of a password are escaped: @ is %40. The form of Go's MySQL driver is read too, user:password@tcp(host:3306)/database, as is root@localhost/gotrue; there a password stands as it is. Empty: gatehouse.db in DATA."`
+	Driver             string        `env:"DB_DRIVER" oneof:"|sqlite|sqlite3|postgres|postgresql|mysql|mariadb" help:"What a DATABASE_URL means that begins with no name of an engine. Otherwise the URL says it already, and this must not contradict it."`
+	Namespace          string        `env:"DB_NAMESPACE" bare:"DB_NAMESPACE" help:"Prefix of table names, so that several programs can share a database: at most 30 letters, digits and _, a letter first. On PostgreSQL a name that ends with a dot (auth.) is a schema, and so is a name without one when there is a schema of that name."`
+	Synchronous        string        `env:"SQLITE_SYNCHRONOUS" envDefault:"FULL" oneof:"FULL|NORMAL" help:"FULL loses nothing when the power fails; NORMAL is faster and may lose the last moments."`
+	AutoMigrate        Answer        `env:"AUTO_MIGRATE" help:"Bring the tables up to date at the start. Otherwise the server refuses to start on old tables, until gatehouse migrate was run. Empty: true on SQLite, false on PostgreSQL and MySQL, where other nodes may be at work on the old ones."`
+	MaxConns           int           `env:"DB_MAX_POOL_SIZE" envDefault:"0" min:"0" max:"10000" help:"Most connections of one node to PostgreSQL or MySQL. 0: four for each processor core."`
+	MaxIdle            int           `env:"DB_MAX_IDLE_POOL_SIZE" envDefault:"0" min:"0" max:"10000" help:"Most connections kept open while nobody asks. 0: all of them, until DB_CONN_MAX_IDLE_TIME is over."`
+	ConnLifetime       time.Duration `env:"DB_CONN_MAX_LIFETIME" envDefault:"30m" min:"0" help:"Age at which a connection is replaced; 0 means never."`
+	ConnIdle           time.Duration `env:"DB_CONN_MAX_IDLE_TIME" envDefault:"5m" min:"0" help:"How long a connection may lie unused before it is closed; 0 means for ever."`
+	HealthCheck        time.Duration `env:"DB_HEALTH_CHECK_PERIOD" envDefault:"1m" min:"1s" help:"How often unused connections are looked at."`
+	StatementTimeout   time.Duration `env:"DB_STATEMENT_TIMEOUT" envDefault:"3s" min:"100ms" max:"1h" help:"Longest time one statement may take."`
+	LockTimeout        time.Duration `env:"DB_LOCK_TIMEOUT" envDefault:"1s" min:"10ms" max:"1h" help:"Longest wait for a row that another is changing."`
+	TransactionTimeout time.Duration `env:"DB_TRANSACTION_TIMEOUT" envDefault:"5s" min:"100ms" max:"1h" help:"Longest time one operation on the database may take, with all its tries."`
+	EventsKeep         time.Duration `env:"EVENTS_KEEP" envDefault:"2160h" min:"0" help:"How long the audit trail is kept: 24h or more, or 0 for ever."`
 }
 
 // Site is the site whose users sign in.
@@ -100,6 +108,7 @@ type JWT struct {
 	AdminRoles      []string      `env:"JWT_ADMIN_ROLES" envDefault:"service_role,supabase_admin" help:"Values of the role claim that are an administrator."`
 	RefreshLife     Seconds       `env:"JWT_REFRESH_TOKEN_LIFETIME" envDefault:"0" min:"0" help:"Life of a refresh token that is not used; 0 means no end."`
 	RotationOverlap time.Duration `env:"JWT_ROTATION_OVERLAP" envDefault:"24h" min:"0" help:"How long the next key is published before it signs, so that everyone who keeps a copy of the keys knows it by then."`
+	RotateEvery     time.Duration `env:"JWT_ROTATE_EVERY" envDefault:"2160h" min:"0" help:"How often the server makes itself a new signing key, when it signs with its own: more than twice JWT_ROTATION_OVERLAP; 0 means never."`
 }
 
 // Session says how long a sign-in lasts, and what a change of password asks
@@ -111,6 +120,7 @@ type Session struct {
 	CurrentPassword  bool          `env:"SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD" envDefault:"false" help:"A new password needs the old one."`
 	Timebox          time.Duration `env:"SESSIONS_TIMEBOX" envDefault:"0" min:"0" help:"Longest life of a session, however much it is used; 0 means no end."`
 	Inactivity       time.Duration `env:"SESSIONS_INACTIVITY_TIMEOUT" envDefault:"0" min:"0" help:"Longest time a session may lie unused; 0 means no end."`
+	PerUser          int           `env:"SESSIONS_PER_USER" envDefault:"100" min:"1" max:"10000" help:"Living sessions a user may have. One more ends the oldest."`
 }
 
 // Mailer says what is mailed, and what the links in it do.
@@ -199,15 +209,6 @@ func (c *Config) Loopback() bool { return loopback(c.Server.Host) }
 // everybody's sign-in links.
 func (c *Config) DevInbox() bool {
 	return c.SMTP.Host == "" && c.Mailer.Mail == "" && c.Loopback()
-}
-
-// SQLiteFile is the path of the database file: that of DATABASE_URL, or
-// gatehouse.db in DATA.
-func (c *Config) SQLiteFile() string {
-	if _, file, ok := strings.Cut(c.Database.URL.Reveal(), ":"); ok {
-		return strings.TrimPrefix(file, "//")
-	}
-	return filepath.Join(c.Server.Data, "gatehouse.db")
 }
 
 // Listening fills in what follows from the address really listened on

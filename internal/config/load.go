@@ -187,7 +187,7 @@ func (s setting) compare(es []entry, r *Report) {
 		}
 		a, errA := strconv.ParseBool(text(first))
 		b, errB := strconv.ParseBool(text(e))
-		truths := s.typ == reflect.TypeFor[bool]() && errA == nil && errB == nil
+		truths := (s.typ == reflect.TypeFor[bool]() || s.typ == reflect.TypeFor[Answer]()) && errA == nil && errB == nil
 		switch {
 		case truths && a == b:
 		case truths && e.negated != first.negated:

@@ -42,11 +42,14 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 		t.Errorf("got warnings %v, want none", r.Warnings)
 	}
 	want := &config.Config{
-		Server:    config.Server{Host: "127.0.0.1", Port: 8081, Data: "gatehouse-data", MaxRequestDuration: 10 * time.Second, Dialect: "auto"},
-		Database:  config.Database{Synchronous: "FULL", AutoMigrate: true},
+		Server: config.Server{Host: "127.0.0.1", Port: 8081, Data: "gatehouse-data", MaxRequestDuration: 10 * time.Second, Dialect: "auto"},
+		Database: config.Database{
+			Synchronous: "FULL", ConnLifetime: 30 * time.Minute, ConnIdle: 5 * time.Minute, HealthCheck: time.Minute,
+			StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 5 * time.Second, EventsKeep: 90 * 24 * time.Hour,
+		},
 		Password:  config.Password{MinLength: 6, HashMemory: 19456, HashTime: 2, HashWait: 5 * time.Second},
-		JWT:       config.JWT{Life: seconds(time.Hour), Audience: "authenticated", DefaultGroup: "authenticated", AdminGroup: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, RotationOverlap: 24 * time.Hour},
-		Session:   config.Session{ReuseGrace: seconds(10 * time.Second), Rotation: true},
+		JWT:       config.JWT{Life: seconds(time.Hour), Audience: "authenticated", DefaultGroup: "authenticated", AdminGroup: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, RotationOverlap: 24 * time.Hour, RotateEvery: 90 * 24 * time.Hour},
+		Session:   config.Session{ReuseGrace: seconds(10 * time.Second), Rotation: true, PerUser: 100},
 		Mailer:    config.Mailer{SecureEmailChange: true, OTPLength: 6, LinkMode: "page", LinkStyle: "auto", TemplateMaxAge: 10 * time.Minute, TemplateMaxSize: 1000000},
 		SMTP:      config.SMTP{Port: 587, MaxFrequency: time.Minute, TLS: "auto", Timeout: 15 * time.Second},
 		External:  config.External{Email: true, MagicLink: true},
@@ -198,6 +201,8 @@ func TestLoad_warnsOfNamesThatDifferInOneSource(t *testing.T) {
 		{[]string{"GATEHOUSE_JWT_AUD=a", "GOTRUE_JWT_AUD="}, nil, nil},
 		{[]string{"GATEHOUSE_JWT_AUD=", "GOTRUE_JWT_AUD=authenticated"}, nil, nil},
 		{[]string{"GATEHOUSE_DISABLE_SIGNUP=1", "GOTRUE_DISABLE_SIGNUP=true"}, nil, nil},
+		{[]string{"GATEHOUSE_AUTO_MIGRATE=1", "GOTRUE_AUTO_MIGRATE=true"}, nil, nil},
+		{[]string{"GATEHOUSE_AUTO_MIGRATE=", "GOTRUE_AUTO_MIGRATE=true"}, nil, []string{"GOTRUE_AUTO_MIGRATE: it differs from GATEHOUSE_AUTO_MIGRATE, which wins; take one of them out"}},
 		{[]string{"GATEHOUSE_JWT_AUD=a"}, map[string]string{".env": "GOTRUE_JWT_AUD=b"}, nil},
 		{[]string{"GATEHOUSE_PORT=1", "PORT=2"}, nil, nil},
 	} {

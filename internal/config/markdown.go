@@ -83,7 +83,7 @@ func (s setting) kind() string {
 		kind = "seconds"
 	case reflect.TypeFor[time.Duration]():
 		kind = "duration"
-	case reflect.TypeFor[bool]():
+	case reflect.TypeFor[bool](), reflect.TypeFor[Answer]():
 		kind = "true or false"
 	case reflect.TypeFor[int](), reflect.TypeFor[float64]():
 		kind = "number"

@@ -108,6 +108,24 @@ func (c *CharacterSets) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// Answer is "true", "false", or empty when nobody gave one and something else
+// decides.
+type Answer string
+
+// Or is the answer, or otherwise when there is none.
+func (a Answer) Or(otherwise bool) bool {
+	return a == "true" || a == "" && otherwise
+}
+
+// UnmarshalText reads what a setting that is true or false may be.
+func (a *Answer) UnmarshalText(text []byte) error {
+	b, err := parseBool(string(text))
+	if err == nil {
+		*a = Answer(strconv.FormatBool(b.(bool)))
+	}
+	return err
+}
+
 // Level is the least important log line that is written. It is a slog.Leveler.
 type Level slog.Level
 

@@ -28,17 +28,16 @@ func (tx *Tx) SetChallenge(c Challenge, budget time.Duration) error {
 	n, err := tx.exec(`UPDATE challenges SET id = ?, user_id = ?, token_hash = ?, code_hash = ?, sent_to = ?, data = ?,
 		tries = CASE WHEN tries_since > ? THEN tries ELSE 0 END, code_expires_at = ?, expires_at = ?, used_at = 0, created_at = ?
 		WHERE tenant_id = ? AND kind = ? AND subject = ?`,
-		c.ID, c.UserID.orNull(), c.TokenHash, c.CodeHash, c.SentTo, c.Data,
+		c.ID, c.UserID.orNull(), c.TokenHash, c.CodeHash, c.SentTo, string(c.Data),
 		micros(tx.Now.Add(-budget)), micros(c.CodeExpiresAt), micros(c.ExpiresAt), micros(tx.Now),
 		tx.Tenant, c.Kind, c.Subject)
 	if err != nil || n == 1 {
 		return err
 	}
-	_, err = tx.exec(`INSERT INTO challenges (tenant_id, kind, subject, id, user_id, token_hash, code_hash, sent_to, data, tries, tries_since, code_expires_at, expires_at, used_at, created_at)
+	return tx.later(`INSERT INTO challenges (tenant_id, kind, subject, id, user_id, token_hash, code_hash, sent_to, data, tries, tries_since, code_expires_at, expires_at, used_at, created_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, 0, ?)`,
-		tx.Tenant, c.Kind, c.Subject, c.ID, c.UserID.orNull(), c.TokenHash, c.CodeHash, c.SentTo, c.Data,
+		tx.Tenant, c.Kind, c.Subject, c.ID, c.UserID.orNull(), c.TokenHash, c.CodeHash, c.SentTo, string(c.Data),
 		micros(c.CodeExpiresAt), micros(c.ExpiresAt), micros(tx.Now))
-	return err
 }
 
 // UseToken consumes the living challenge with that keyed hash, or returns
@@ -121,8 +120,7 @@ func (tx *Tx) UseChallenge(id ChallengeID, kind string, subject []byte) (bool, e
 
 // DropChallenges voids every unanswered question to a user.
 func (tx *Tx) DropChallenges(user UserID) error {
-	_, err := tx.exec(`UPDATE challenges SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0`, micros(tx.Now), tx.Tenant, user)
-	return err
+	return tx.later(`UPDATE challenges SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0`, micros(tx.Now), tx.Tenant, user)
 }
 
 func (tx *Tx) challenge(where string, args ...any) (Challenge, error) {

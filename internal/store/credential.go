@@ -14,9 +14,8 @@ type Credential struct {
 
 // AddCredential inserts c, or returns ErrDuplicate.
 func (tx *Tx) AddCredential(c Credential) error {
-	_, err := tx.exec(`INSERT INTO credentials (tenant_id, kind, lookup, id, user_id, data, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+	return tx.later(`INSERT INTO credentials (tenant_id, kind, lookup, id, user_id, data, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
 		tx.Tenant, c.Kind, c.Lookup, c.ID, c.UserID, c.Data, micros(tx.Now), micros(tx.Now))
-	return err
 }
 
 // Credential returns the credential of that kind and lookup.
@@ -55,8 +54,7 @@ func (tx *Tx) DropPassword(id UserID, hash string) (bool, error) {
 
 // DropCredentials deletes all credentials of a user.
 func (tx *Tx) DropCredentials(user UserID) error {
-	_, err := tx.exec(`DELETE FROM credentials WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
-	return err
+	return tx.later(`DELETE FROM credentials WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
 }
 
 // PasswordByEmail returns the user with that address and the hash of their
@@ -77,10 +75,28 @@ func (tx *Tx) PasswordOf(id UserID) ([]byte, error) {
 	return c.Data, err
 }
 
+// UserPassword returns a user and the hash of their password, empty when they
+// have none: one statement.
+func (tx *Tx) UserPassword(id UserID) (u User, hash []byte, err error) {
+	u, err = tx.userWith(`, c.data`, `LEFT JOIN credentials c ON c.tenant_id = u.tenant_id AND c.kind = 'password' AND c.lookup = u.id`, `u.id = ?`, id, &hash)
+	return u, hash, err
+}
+
+// AddPassword is SetPassword for a user who has none: for one who was just
+// made.
+func (tx *Tx) AddPassword(id UserID, hash []byte) error {
+	if len(hash) == 0 {
+		return errNoHash
+	}
+	return tx.AddCredential(Credential{ID: NewCredentialID(), UserID: id, Kind: "password", Lookup: id[:], Data: hash})
+}
+
+var errNoHash = errors.New("store: an empty password hash")
+
 // SetPassword sets the hash of a user's password.
 func (tx *Tx) SetPassword(id UserID, hash []byte) error {
 	if len(hash) == 0 {
-		return errors.New("store: an empty password hash")
+		return errNoHash
 	}
 	return tx.SetCredential(Credential{ID: NewCredentialID(), UserID: id, Kind: "password", Lookup: id[:], Data: hash})
 }

@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // Event is one thing that happened; the audit trail is their list.
 type Event struct {
@@ -17,9 +22,36 @@ type Event struct {
 
 // AddEvent inserts e.
 func (tx *Tx) AddEvent(e Event) error {
-	_, err := tx.exec(`INSERT INTO events (tenant_id, id, name, actor, user_id, session_id, ip, request_id, data, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		tx.Tenant, newOrdered[eventKind](), e.Name, e.Actor, e.UserID, e.SessionID, e.IP, e.RequestID, e.Data, micros(tx.Now))
-	return err
+	return tx.later(`INSERT INTO events (tenant_id, id, name, actor, user_id, session_id, ip, request_id, data, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		tx.Tenant, eventID(tx.db.nextEvent(tx.Now)), e.Name, e.Actor, e.UserID, e.SessionID, e.IP, e.RequestID, string(e.Data), micros(tx.Now))
+}
+
+// ticks are how many events fit in a microsecond, one after the other.
+const ticks = 1 << 12
+
+// nextEvent returns the tick of an event at an instant: that of the instant, or
+// the one after the last, for several happen in one transaction.
+func (db *DB) nextEvent(at time.Time) int64 {
+	for {
+		last := db.event.Load()
+		next := max(at.UnixMicro()*ticks, last+1)
+		if db.event.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
+
+// eventID is a version 7 UUID (RFC 9562 §5.7) of a tick, in milliseconds and,
+// as method 3 of §6.2 has it, fractions of one: sorted by id, events stand as
+// they happened, and those from before an instant are found without an index
+// more.
+func eventID(tick int64) EventID {
+	id := EventID(uuid.New())
+	us, place := tick/ticks, tick%ticks
+	binary.BigEndian.PutUint64(id[:8], uint64(us/1000)<<16|7<<12|uint64(us%1000)*4096/1000)
+	id[8] = 0x80 | byte(place>>6) // the variant, then the place
+	id[9] = byte(place<<2) | id[9]&3
+	return id
 }
 
 // EventsOf returns the newest events that happened to a user.

@@ -40,28 +40,24 @@ func (s *identityScan) identity() Identity {
 
 // AddIdentity inserts i, or returns ErrDuplicate when its key is taken.
 func (tx *Tx) AddIdentity(i Identity) error {
-	_, err := tx.exec(`INSERT INTO identities (tenant_id, provider, issuer, subject, id, user_id, email, data, last_sign_in_at, created_at, updated_at)
+	return tx.later(`INSERT INTO identities (tenant_id, provider, issuer, subject, id, user_id, email, data, last_sign_in_at, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		tx.Tenant, i.Provider, i.Issuer, i.Subject, i.ID, i.UserID, i.Email, i.Data, micros(i.LastSignInAt), micros(tx.Now), micros(tx.Now))
-	return err
+		tx.Tenant, i.Provider, i.Issuer, i.Subject, i.ID, i.UserID, i.Email, string(i.Data), micros(i.LastSignInAt), micros(tx.Now), micros(tx.Now))
 }
 
 // SetIdentity writes the address and data of a user's identity.
 func (tx *Tx) SetIdentity(i Identity) error {
-	_, err := tx.exec(`UPDATE identities SET subject = ?, email = ?, data = ?, last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
-		i.Subject, i.Email, i.Data, micros(i.LastSignInAt), micros(tx.Now), tx.Tenant, i.ID)
-	return err
+	return tx.later(`UPDATE identities SET subject = ?, email = ?, data = ?, last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
+		i.Subject, i.Email, string(i.Data), micros(i.LastSignInAt), micros(tx.Now), tx.Tenant, i.ID)
 }
 
 // SetIdentitySignIn notes a sign-in by one kind of identity of a user.
 func (tx *Tx) SetIdentitySignIn(user UserID, provider string) error {
-	_, err := tx.exec(`UPDATE identities SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,
+	return tx.later(`UPDATE identities SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,
 		micros(tx.Now), micros(tx.Now), tx.Tenant, user, provider)
-	return err
 }
 
 // DropIdentities deletes all identities of a user.
 func (tx *Tx) DropIdentities(user UserID) error {
-	_, err := tx.exec(`DELETE FROM identities WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
-	return err
+	return tx.later(`DELETE FROM identities WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
 }

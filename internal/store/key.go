@@ -14,9 +14,8 @@ type SigningKey struct {
 
 // AddSigningKey inserts k, or returns ErrDuplicate.
 func (tx *Tx) AddSigningKey(k SigningKey) error {
-	_, err := tx.exec(`INSERT INTO signing_keys (tenant_id, id, alg, private, created_at, signs_at, retires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+	return tx.later(`INSERT INTO signing_keys (tenant_id, id, alg, private, created_at, signs_at, retires_at) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		tx.Tenant, k.ID, k.Alg, k.Private, micros(tx.Now), micros(k.SignsAt), micros(k.RetiresAt))
-	return err
 }
 
 // SigningKeys returns all keys, oldest first.
@@ -36,13 +35,11 @@ func (tx *Tx) SigningKeys() (list []SigningKey, err error) {
 // RetireSigningKeys sets when every key but one stops being published, unless
 // an earlier end is set already.
 func (tx *Tx) RetireSigningKeys(but string, at time.Time) error {
-	_, err := tx.exec(`UPDATE signing_keys SET retires_at = ? WHERE tenant_id = ? AND id <> ? AND (retires_at = 0 OR retires_at > ?)`,
+	return tx.later(`UPDATE signing_keys SET retires_at = ? WHERE tenant_id = ? AND id <> ? AND (retires_at = 0 OR retires_at > ?)`,
 		micros(at), tx.Tenant, but, micros(at))
-	return err
 }
 
 // DropSigningKeys deletes the keys that retired before an instant.
 func (tx *Tx) DropSigningKeys(before time.Time) error {
-	_, err := tx.exec(`DELETE FROM signing_keys WHERE tenant_id = ? AND retires_at <> 0 AND retires_at < ?`, tx.Tenant, micros(before))
-	return err
+	return tx.later(`DELETE FROM signing_keys WHERE tenant_id = ? AND retires_at <> 0 AND retires_at < ?`, tx.Tenant, micros(before))
 }

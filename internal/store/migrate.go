@@ -1,14 +1,25 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"testing/fstest"
+	"time"
 
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations
@@ -21,19 +32,37 @@ type Migration struct {
 	Applied bool   `json:"applied"`
 }
 
-// Migrate brings the schema up to date and returns what it applied. A file
-// that has run anywhere is never edited.
+// oldestBeside is the newest migration an older program must know to serve
+// beside this one, on this one's schema. A change that older programs could
+// not live with raises it; all others first add, and take away a version later
+// (expand, then contract), so that nodes may be replaced one by one.
+const oldestBeside = 1
+
+// floorName is the value that keeps the highest oldestBeside of all programs
+// that migrated this database.
+const floorName = "oldest schema beside"
+
+// safeToUndo begins the migrations that lose nothing when they are undone.
+const safeToUndo = "-- Safe to undo"
+
+// Migrate brings the schema up to date and returns what it applied. Of several
+// nodes that do so at one instant one works and the others wait; what a killed
+// one left is taken up after its lease has run out, within 15 s. A file that
+// has run anywhere is never edited.
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
-	err := db.goose(ctx, func(p *goose.Provider) error {
+	err := db.goose(ctx, func(p *goose.Provider, pool *sql.DB) error {
 		rs, err := p.Up(ctx)
-		if err != nil { // another process may have been at it: then there is nothing left to do
+		if err != nil && db.name == "sqlite" { // another process may have been at it: then there is nothing left to do
 			rs, err = p.Up(ctx)
 		}
 		for _, r := range rs {
-			applied = append(applied, Migration{r.Source.Version, r.Source.Path, true})
+			applied = append(applied, Migration{r.Source.Version, path.Base(r.Source.Path), true})
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return db.raiseFloor(ctx, pool)
 	})
 	return applied, err
 }
@@ -41,61 +70,288 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 // Migrations lists every step and whether this database has it.
 func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 	var all []Migration
-	err := db.goose(ctx, func(p *goose.Provider) error {
+	err := db.goose(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		rs, err := p.Status(ctx)
 		for _, r := range rs {
-			all = append(all, Migration{r.Source.Version, r.Source.Path, r.State == goose.StateApplied})
+			all = append(all, Migration{r.Source.Version, path.Base(r.Source.Path), r.State == goose.StateApplied})
 		}
 		return err
 	})
 	return all, err
 }
 
-// goose runs f on a connection of its own: the writer's belongs to the writer.
-func (db *DB) goose(ctx context.Context, f func(*goose.Provider) error) error {
-	dir, err := fs.Sub(migrations, "migrations/sqlite")
+// StepDown undoes the newest migration, if that loses nothing. Every node must
+// run a program that does not need it.
+func (db *DB) StepDown(ctx context.Context) (undone Migration, err error) {
+	err = db.goose(ctx, func(p *goose.Provider, _ *sql.DB) error {
+		at, err := p.GetDBVersion(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range p.ListSources() {
+			if s.Version != at {
+				continue
+			}
+			text, err := fs.ReadFile(db.history(), s.Path)
+			if err != nil {
+				return err
+			}
+			if !bytes.HasPrefix(text, []byte(safeToUndo)) {
+				return fmt.Errorf("%s cannot be undone without losing data; put a backup back instead", path.Base(s.Path))
+			}
+			r, err := p.Down(ctx)
+			if err == nil {
+				undone = Migration{r.Source.Version, path.Base(r.Source.Path), false}
+			}
+			return err
+		}
+		return fmt.Errorf("the database is at migration %d, which this version does not know; the version that made it can undo it", at)
+	})
+	return undone, err
+}
+
+// history is this engine's migrations, with the names of this database.
+func (db *DB) history() fs.FS {
+	all := fstest.MapFS{}
+	dir := "migrations/" + db.name
+	files, err := migrations.ReadDir(dir)
 	if err != nil {
-		return err
+		panic(err) // they are part of the program
 	}
-	pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: db.path}).EscapedPath()+"?_busy_timeout=5000&_foreign_keys=1&_txlock=immediate")
+	for _, f := range files {
+		text, err := migrations.ReadFile(dir + "/" + f.Name())
+		if err != nil {
+			panic(err)
+		}
+		all[f.Name()] = &fstest.MapFile{Data: text}
+	}
+	coming(db.name, all)
+	unnumbered := db.names
+	unnumbered.number = false
+	for _, f := range all {
+		f.Data = []byte(unnumbered.translate(string(f.Data)))
+	}
+	return all
+}
+
+// goose runs f on connections of its own.
+func (db *DB) goose(ctx context.Context, f func(*goose.Provider, *sql.DB) error) error {
+	pool, err := db.engine.migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	pool.SetMaxOpenConns(1)
 	err = db.ours(ctx, pool)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool, dir,
-		goose.WithDisableGlobalRegistry(true), goose.WithTableName("schema_migrations"))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(db.names.table("schema_migrations"))}
+	options, err = db.alone(options)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(db.dialect.goose, pool, db.history(), options...)
 	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}
 	at, err := p.GetDBVersion(ctx)
 	if err != nil {
+		at, err = p.GetDBVersion(ctx) // another process made the table at the same instant
+	}
+	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}
 	sources := p.ListSources()
 	if newest := sources[len(sources)-1].Version; at > newest {
-		return fmt.Errorf("store: the database is at migration %d and this version knows %d: it was written by a newer Gatehouse; run that, or put a backup back", at, newest)
+		err = db.beside(ctx, pool, at, newest)
+		if err != nil {
+			return err
+		}
 	}
-	err = f(p)
+	err = f(p, pool)
 	if err != nil {
 		return fmt.Errorf("store: migrate: %w", err)
 	}
 	return nil
 }
 
-// ours refuses a file that another program keeps its tables in.
-func (db *DB) ours(ctx context.Context, pool *sql.DB) error {
-	var tables, known int
-	err := pool.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(SUM(CASE WHEN name = 'schema_migrations' THEN 1 ELSE 0 END), 0) FROM sqlite_master WHERE type = 'table'`).Scan(&tables, &known)
-	if err != nil {
-		return fmt.Errorf("store: %s cannot be read as an SQLite database: %w", db.path, err)
+// alone adds the lock that lets one node migrate at a time: a row with a lease
+// and a heartbeat. It is no lock of a session, which a pooler between would
+// leave with somebody else and CockroachDB only pretends to have.
+func (db *DB) alone(options []goose.ProviderOption) ([]goose.ProviderOption, error) {
+	const (
+		lease, beat = 10 * time.Second, 2 * time.Second
+		look        = 250 * time.Millisecond
+		looks       = 480 // two minutes
+	)
+	o := []lock.TableLockerOption{
+		lock.WithTableName(db.names.table("schema_lock")), lock.WithTableLeaseDuration(lease), lock.WithTableHeartbeatInterval(beat),
+		lock.WithTableLockTimeout(look, looks), lock.WithTableUnlockTimeout(look, 20), lock.WithTableLogger(slog.New(slog.DiscardHandler)),
 	}
-	if tables > 0 && known == 0 {
-		return fmt.Errorf("store: %s holds the tables of another program; name another file in DATABASE_URL", db.path)
+	var l lock.Locker
+	var err error
+	switch db.name {
+	case "postgres":
+		l, err = lock.NewPostgresTableLocker(o...)
+	case "mysql":
+		l, err = lock.NewMySQLTableLocker(o...)
+	default: // SQLite has one writer anyway
+		return options, nil
+	}
+	return append(options, goose.WithLocker(l)), err
+}
+
+// ours refuses tables of another program under our names, and makes the schema
+// that the namespace names.
+func (db *DB) ours(ctx context.Context, pool *sql.DB) error {
+	there, err := db.engine.tablesThere(ctx, pool)
+	if err != nil {
+		return err
+	}
+	history := db.names.table("schema_migrations")
+	if i := strings.LastIndexByte(history, '.'); i >= 0 {
+		history = history[i+1:]
+	}
+	known := there[history]
+	if known { // Supabase Auth has one of that name
+		_, err := pool.ExecContext(ctx, `SELECT version_id FROM `+db.names.table("schema_migrations")+` WHERE 1 = 0`)
+		known = err == nil
+	}
+	if known {
+		return nil
+	}
+	for t := range there {
+		_, mine := strings.CutPrefix(t, strings.TrimSuffix(db.names.prefix, "."))
+		name := strings.TrimPrefix(t, db.names.prefix)
+		if db.name == "sqlite" && db.names.prefix == "" || t == history || mine && tables[name] || tables[t] && !db.names.indexed() {
+			return errors.New("store: " + db.engine.place() + " holds the tables of another program (" + t + "); name another database in DATABASE_URL, or give ours a prefix with DB_NAMESPACE")
+		}
+	}
+	if !db.names.indexed() {
+		_, err = pool.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+strings.TrimSuffix(db.names.prefix, "."))
+		if err != nil {
+			return fmt.Errorf("store: schema: %w", err)
+		}
 	}
 	return nil
+}
+
+// beside tells whether this program can serve on a schema newer than it knows.
+func (db *DB) beside(ctx context.Context, pool *sql.DB, at, newest int64) error {
+	floor, err := db.floor(ctx, pool)
+	if err != nil {
+		return err
+	}
+	if floor == 0 || floor > newest {
+		return fmt.Errorf("store: the database is at migration %d and this version knows %d: it was written by a newer Gatehouse; run that, or put a backup back", at, newest)
+	}
+	return nil
+}
+
+func (db *DB) floor(ctx context.Context, pool *sql.DB) (int64, error) {
+	var text []byte
+	err := pool.QueryRowContext(ctx, db.names.say(`SELECT value FROM server_values WHERE name = ?`), floorName).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("store: migrations: %w", err)
+	}
+	return strconv.ParseInt(string(text), 10, 64)
+}
+
+func (db *DB) raiseFloor(ctx context.Context, pool *sql.DB) error {
+	at, err := db.floor(ctx, pool)
+	if err != nil || at >= oldestBeside {
+		return err
+	}
+	text := strconv.AppendInt(nil, oldestBeside, 10)
+	query := `INSERT INTO server_values (value, name) VALUES (?, ?)`
+	if at > 0 {
+		query = `UPDATE server_values SET value = ? WHERE name = ?`
+	}
+	_, err = pool.ExecContext(ctx, db.names.say(query), text, floorName)
+	if err != nil && db.duplicate(err) { // another node was quicker
+		return nil
+	}
+	return err
+}
+
+func (db *sqliteDB) place() string { return db.path }
+
+func (db *sqliteDB) migrations() (*sql.DB, error) {
+	pool, err := sql.Open("sqlite", "file:"+(&url.URL{Path: db.path}).EscapedPath()+"?_busy_timeout=5000&_foreign_keys=1&_txlock=immediate")
+	if err == nil {
+		pool.SetMaxOpenConns(1)
+	}
+	return pool, err
+}
+
+func (db *sqliteDB) tablesThere(ctx context.Context, pool *sql.DB) (map[string]bool, error) {
+	there, err := column(ctx, pool, `SELECT name FROM sqlite_master WHERE type = 'table'`)
+	if err != nil {
+		return nil, fmt.Errorf("store: %s cannot be read as an SQLite database: %w", db.path, err)
+	}
+	return there, nil
+}
+
+func (db *postgresDB) place() string { return "the database " + db.config.Database }
+
+// migrations has no limit of time for a statement, and keeps nothing at the
+// server, so that it may go through a pooler.
+func (db *postgresDB) migrations() (*sql.DB, error) {
+	c := db.config.Copy()
+	c.DefaultQueryExecMode = pooled
+	return stdlib.OpenDB(*c), nil
+}
+
+func (db *postgresDB) tablesThere(ctx context.Context, pool *sql.DB) (map[string]bool, error) {
+	query, args := `SELECT tablename FROM pg_tables WHERE schemaname = current_schema()`, []any(nil)
+	if !db.names.indexed() {
+		query, args = `SELECT tablename FROM pg_tables WHERE schemaname = $1`, []any{strings.TrimSuffix(db.names.prefix, ".")}
+	}
+	there, err := column(ctx, pool, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("store: postgres: %w", err)
+	}
+	return there, nil
+}
+
+func (db *mysqlDB) place() string { return "the database " + db.config.DBName }
+
+func (db *mysqlDB) migrations() (*sql.DB, error) {
+	cfg := db.config.Clone()
+	cfg.ParseTime = true // for the history's own column
+	c, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("store: mysql: %w", err)
+	}
+	return sql.OpenDB(c), nil
+}
+
+func (db *mysqlDB) tablesThere(ctx context.Context, pool *sql.DB) (map[string]bool, error) {
+	there, err := column(ctx, pool, `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`)
+	if err != nil {
+		return nil, fmt.Errorf("store: mysql: %w", err)
+	}
+	return there, nil
+}
+
+// column returns a set of names.
+func column(ctx context.Context, pool *sql.DB, query string, args ...any) (map[string]bool, error) {
+	rs, err := pool.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rs.Close()
+	names := map[string]bool{}
+	for rs.Next() {
+		var n string
+		err := rs.Scan(&n)
+		if err != nil {
+			return nil, err
+		}
+		names[n] = true
+	}
+	return names, rs.Err()
 }

@@ -127,6 +127,14 @@ func TestMigrate_refusesADatabaseOfANewerVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, err = db.Migrations(t.Context())
+	if err != nil {
+		t.Errorf("a newer schema beside which this version may serve: %v", err)
+	}
+	_, err = pool.Exec(`UPDATE server_values SET value = ? WHERE name = 'oldest schema beside'`, []byte(fmt.Sprint(newest+1)))
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := schema(t, path)
 	says := fmt.Sprintf("at migration %d and this version knows %d: it was written by a newer Gatehouse", newest+1, newest)
 	if _, err := db.Migrate(t.Context()); err == nil || !strings.Contains(err.Error(), says) {

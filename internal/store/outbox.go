@@ -17,9 +17,8 @@ type Delivery struct {
 
 // AddDelivery queues d, due at once.
 func (tx *Tx) AddDelivery(d Delivery) error {
-	_, err := tx.exec(`INSERT INTO outbox (id, tenant_id, kind, body, due_at, tries, expires_at, dead_at, last_error, created_at) VALUES (?, ?, ?, ?, ?, 0, ?, 0, '', ?)`,
+	return tx.later(`INSERT INTO outbox (id, tenant_id, kind, body, due_at, tries, expires_at, dead_at, last_error, created_at) VALUES (?, ?, ?, ?, ?, 0, ?, 0, '', ?)`,
 		d.ID, tx.Tenant, d.Kind, d.Body, micros(tx.Now), micros(d.ExpiresAt), micros(tx.Now))
-	return err
 }
 
 // TakeDeliveries leases up to limit due deliveries of every tenant until

@@ -44,11 +44,10 @@ func (s *sessionScan) session() Session {
 
 // AddSession inserts s.
 func (tx *Tx) AddSession(s Session) error {
-	_, err := tx.exec(`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
+	return tx.later(`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
 		not_after, created_at, refreshed_at, ended_at, end_reason) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '')`,
-		tx.Tenant, s.ID, s.UserID, s.Generation, s.AAL, s.AMR, s.UserAgent, s.IP,
+		tx.Tenant, s.ID, s.UserID, s.Generation, s.AAL, string(s.AMR), s.UserAgent, s.IP,
 		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt))
-	return err
 }
 
 // Session returns the session with that id, ended or not.
@@ -64,10 +63,14 @@ func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
 	var s sessionScan
 	var us userScan
 	var ids []Identity
-	err := tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
+	hold, err := tx.hold(`u.id = (SELECT user_id FROM sessions WHERE tenant_id = ? AND id = ?)`, tx.Tenant, id)
+	if err != nil {
+		return Session{}, User{}, err
+	}
+	err = tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
 		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
 		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
-		WHERE s.tenant_id = ? AND s.id = ? ORDER BY i.created_at, i.id`, []any{tx.Tenant, id},
+		WHERE s.tenant_id = ? AND s.id = ? ORDER BY i.created_at, i.id`+hold, []any{tx.Tenant, id},
 		func(scan func(...any) error) error {
 			var is identityScan
 			err := scan(append(append(s.dest(), us.dest()...), is.dest()...)...)
@@ -123,7 +126,17 @@ func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionI
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	_, err = tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`,
+	return ids, tx.later(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`,
 		micros(tx.Now), reason, tx.Tenant, user, but)
-	return ids, err
+}
+
+// CapSessions ends the oldest living sessions of a user but for so many, the
+// one that was just added among them: whoever signs in without end fills no
+// table.
+func (tx *Tx) CapSessions(user UserID, living int, reason string) error {
+	// The inner table is one more only because MySQL does not read what it
+	// writes (error 1093).
+	return tx.later(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id < (
+		SELECT id FROM (SELECT id FROM sessions WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1 OFFSET ?) kept)`,
+		micros(tx.Now), reason, tx.Tenant, user, tx.Tenant, user, living-1)
 }

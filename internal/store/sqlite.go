@@ -10,30 +10,61 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
-	"time"
+	"sync"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 )
 
-// Options say which database and how.
-type Options struct {
-	URL         string           // sqlite:PATH
-	Synchronous string           // FULL (the zero value) or NORMAL: may lose the last commits on power loss
-	Now         func() time.Time // required
+var sqliteDialect = &dialect{
+	name: "sqlite", quick: true, goose: goose.DialectSQLite3,
+	countUser: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, 1) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + 1`,
+	asText:    `CAST(% AS TEXT)`,
+	verdict:   sqliteVerdict,
+	duplicate: func(err error) bool { c := sqliteCode(err); return c == 1555 || c == 2067 }, // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
 }
 
-// Open opens the database and creates the file (mode 0600) and its folder
-// (0700) when they are missing. It does not migrate.
-func Open(ctx context.Context, o Options) (*DB, error) {
-	scheme, path, _ := strings.Cut(o.URL, ":")
+// sqliteVerdict reads the primary result code (sqlite.org/rescode.html).
+func sqliteVerdict(err error) verdict {
+	switch sqliteCode(err) & 0xff {
+	case 5, 6: // SQLITE_BUSY, SQLITE_LOCKED: another process writes
+		return raced
+	case 8, 10, 13, 14: // SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL, SQLITE_CANTOPEN
+		return lost
+	}
+	return final
+}
+
+func sqliteCode(err error) int {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return 0
+}
+
+// sqliteDB is one file: one connection that writes and a few that read.
+type sqliteDB struct {
+	path    string
+	names   names
+	writer  *writer
+	readers chan *sqliteConn
+	conns   []*sqliteConn // all, the writer's first
+	closed  chan struct{} // once it is, nobody reads
+	closing sync.Once
+}
+
+func openSQLite(ctx context.Context, o Options, n names) (engine, error) {
+	_, path, _ := strings.Cut(o.URL, ":")
+	path = strings.TrimPrefix(path, "//")
 	if path == ":memory:" { // every connection would have a database of its own
 		return nil, errors.New("store: sqlite::memory: keeps nothing; write sqlite:PATH with the path of a file")
 	}
-	if scheme != "sqlite" || path == "" {
-		return nil, fmt.Errorf("store: %q: this version keeps its data in SQLite; write sqlite:PATH", scheme+":…")
+	if path == "" {
+		return nil, errors.New("store: sqlite: names no file; write sqlite:PATH")
 	}
-	path = strings.TrimPrefix(path, "//")
 	err := os.MkdirAll(filepath.Dir(path), 0o700)
 	if err != nil {
 		return nil, fmt.Errorf("store: data folder: %w", err)
@@ -51,22 +82,19 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: database file: %w", err)
 	}
-	if o.Synchronous == "" {
-		o.Synchronous = "FULL"
-	}
-	db := &DB{now: o.Now, path: path, closed: make(chan struct{})}
+	db := &sqliteDB{path: path, names: n, closed: make(chan struct{})}
 	// _defensive and _dqs close doors nobody here uses; mmap stays off because
 	// every commit by another connection drops the mapping.
-	base := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_busy_timeout=5000&_journal_mode=WAL&_synchronous=" + o.Synchronous +
-		"&_foreign_keys=1&_dqs=0&_pragma=cache_size(-4000)"
-	w, err := sqliteConn(ctx, db, base+"&_txlock=immediate")
+	base := fmt.Sprintf("file:%s?_busy_timeout=%d&_journal_mode=WAL&_synchronous=%s&_foreign_keys=1&_dqs=0&_pragma=cache_size(-4000)",
+		(&url.URL{Path: path}).EscapedPath(), max(o.LockTimeout, o.TransactionTimeout).Milliseconds(), o.Synchronous)
+	w, err := db.open(ctx, base+"&_txlock=immediate")
 	if err != nil {
 		return nil, errors.Join(err, db.closeConns())
 	}
-	n := max(4, runtime.NumCPU())
-	db.readers = make(chan *conn, n)
-	for range n {
-		c, err := sqliteConn(ctx, db, base+"&_query_only=1")
+	count := max(4, runtime.NumCPU())
+	db.readers = make(chan *sqliteConn, count)
+	for range count {
+		c, err := db.open(ctx, base+"&_query_only=1")
 		if err != nil {
 			return nil, errors.Join(err, db.closeConns())
 		}
@@ -76,7 +104,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
-func sqliteConn(ctx context.Context, db *DB, dsn string) (*conn, error) {
+func (db *sqliteDB) open(ctx context.Context, dsn string) (*sqliteConn, error) {
 	pool, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -87,13 +115,150 @@ func sqliteConn(ctx context.Context, db *DB, dsn string) (*conn, error) {
 		pool.Close()
 		return nil, fmt.Errorf("store: open %s: %w", db.path, err)
 	}
-	db.conns = append(db.conns, &conn{pool: pool, c: c, stmts: map[string]*sql.Stmt{}})
+	db.conns = append(db.conns, &sqliteConn{names: db.names, pool: pool, c: c, stmts: map[string]*sql.Stmt{}})
 	return db.conns[len(db.conns)-1], nil
 }
 
-// isDuplicate tells a broken unique rule: SQLITE_CONSTRAINT_PRIMARYKEY,
-// SQLITE_CONSTRAINT_UNIQUE.
-func isDuplicate(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code() == 1555 || e.Code() == 2067)
+func (db *sqliteDB) read(ctx context.Context, fn func(conn) error) error {
+	select {
+	case c := <-db.readers:
+		defer func() { db.readers <- c }()
+		return fn(c)
+	case <-db.closed:
+		return errClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (db *sqliteDB) write(ctx context.Context, fn func(conn) error) error {
+	return db.writer.do(ctx, fn)
+}
+
+// one needs no form of its own: the commit is shared, and nothing is far away.
+func (db *sqliteDB) one(ctx context.Context, fn func(conn) error) error {
+	return db.writer.do(ctx, func(c conn) error { return fn(&single{conn: c}) })
+}
+
+// close also waits for reads. The file is whole afterwards, without its log
+// beside it.
+func (db *sqliteDB) close() (err error) {
+	db.closing.Do(func() {
+		db.writer.close()
+		close(db.closed)
+		for range cap(db.readers) {
+			<-db.readers
+		}
+		err = db.closeConns()
+	})
+	return err
+}
+
+// closeConns ends with the writer, because the last one to leave folds the
+// write-ahead log into the file and readers may not.
+func (db *sqliteDB) closeConns() error {
+	var errs []error
+	for _, c := range slices.Backward(db.conns) {
+		// A pool knows neither the connection that was taken out of it nor the
+		// statements prepared on that; SQLite keeps the file open for each.
+		for _, s := range c.stmts {
+			errs = append(errs, s.Close())
+		}
+		errs = append(errs, c.c.Close(), c.pool.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sqliteConn is one connection with its prepared statements. It belongs to one
+// goroutine at a time. Query texts are constants, so the map stays small.
+//
+// Statements take no caller's context: an interrupt would roll back the whole
+// group of commits, and they last microseconds.
+type sqliteConn struct {
+	names names
+	pool  *sql.DB // of this one connection
+	c     *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func (c *sqliteConn) prepare(query string) (*sql.Stmt, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := c.c.PrepareContext(context.Background(), c.names.say(query))
+	if err != nil {
+		return nil, fmt.Errorf("store: prepare %q: %w", query, err)
+	}
+	c.stmts[query] = s
+	return s, nil
+}
+
+// run executes a statement without arguments, such as COMMIT.
+func (c *sqliteConn) run(query string) error { return c.later(query, nil) }
+
+func (c *sqliteConn) exec(query string, args []any) (int64, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(context.Background(), args...)
+	if err != nil && sqliteDialect.duplicate(err) {
+		err = fmt.Errorf("%w: %w", ErrDuplicate, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// later is at once: there is no way to save.
+func (c *sqliteConn) later(query string, args []any) error {
+	_, err := c.exec(query, args)
+	return err
+}
+
+func (c *sqliteConn) rows(query string, args []any, each func(scan func(...any) error) error) error {
+	s, err := c.prepare(query)
+	if err != nil {
+		return err
+	}
+	rs, err := s.QueryContext(context.Background(), args...)
+	if err != nil {
+		return err
+	}
+	defer rs.Close()
+	for rs.Next() {
+		err := each(rs.Scan)
+		if err != nil {
+			return err
+		}
+	}
+	return rs.Err()
+}
+
+// single lets one statement through.
+type single struct {
+	conn
+	used bool
+}
+
+func (s *single) exec(query string, args []any) (int64, error) {
+	if s.used {
+		return 0, errSecond
+	}
+	s.used = true
+	return s.conn.exec(query, args)
+}
+
+func (s *single) rows(query string, args []any, each func(scan func(...any) error) error) error {
+	if s.used {
+		return errSecond
+	}
+	s.used = true
+	return s.conn.rows(query, args, each)
+}
+
+func (s *single) later(query string, args []any) error {
+	_, err := s.exec(query, args)
+	return err
 }

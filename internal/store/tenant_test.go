@@ -155,6 +155,14 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			id, _, err := tx.PasswordByEmail(b.user.Email)
 			return id == b.user.ID, err
 		},
+		"UserPassword": func(tx *store.Tx, b belongings) (bool, error) {
+			u, h, err := tx.UserPassword(b.user.ID)
+			return u.ID == b.user.ID || len(h) > 0, err
+		},
+		"AddPassword": func(tx *store.Tx, b belongings) (bool, error) {
+			u := newUser("eve@example.com")
+			return did(errors.Join(tx.AddUser(u), tx.AddPassword(u.ID, []byte("eve"))))
+		},
 		"PasswordOf": func(tx *store.Tx, b belongings) (bool, error) {
 			h, err := tx.PasswordOf(b.user.ID)
 			return len(h) > 0, err
@@ -175,6 +183,16 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			return u.ID == b.user.ID, err
 		},
 		"Rotate":     func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
+		"CapSessions": func(tx *store.Tx, b belongings) (bool, error) {
+			s := b.session
+			s.ID = store.NewSessionID()
+			err := errors.Join(tx.AddSession(s), tx.CapSessions(b.user.ID, 1, "eve"))
+			return err == nil, err
+		},
+		"SweepEvents": func(tx *store.Tx, b belongings) (bool, error) {
+			n, err := tx.SweepEvents(10, tx.Now.Add(time.Hour))
+			return n > 1, err // each has one of its own
+		},
 		"EndSession": func(tx *store.Tx, b belongings) (bool, error) { return tx.EndSession(b.session.ID, "eve") },
 		"EndAllSessions": func(tx *store.Tx, b belongings) (bool, error) {
 			_, err := tx.EndAllSessions("eve") // its own
@@ -238,7 +256,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		},
 	}
 	// These are the workers', who serve all tenants at once.
-	forAll := []string{"TakeDeliveries", "DropDelivery", "PutBackDelivery", "BuryDelivery", "NextDelivery", "CountDeliveries", "Sweep"}
+	forAll := []string{"TakeDeliveries", "DropDelivery", "PutBackDelivery", "BuryDelivery", "NextDelivery", "CountDeliveries", "Sweep", "Tenants", "Lease"}
 	// Checked by TestAddDelivery_remembersItsTenant; the server's own.
 	forAll = append(forAll, "AddDelivery", "KeepValue", "HasValue")
 

@@ -1,8 +1,7 @@
 package store
 
 import (
-	"errors"
-	"strings"
+	"math/rand/v2"
 	"time"
 )
 
@@ -73,10 +72,13 @@ func (s *userScan) user() User {
 	return u
 }
 
+// userSlots is over how many rows the number of a tenant's users is spread.
+const userSlots = 16
+
 // AddUser inserts u without its identities, or returns ErrDuplicate when an
 // identifier of it is taken.
 func (tx *Tx) AddUser(u User) error {
-	_, err := tx.exec(`INSERT INTO users (tenant_id, id, aud, role, email, email_verified_at, phone, phone_verified_at,
+	err := tx.later(`INSERT INTO users (tenant_id, id, aud, role, email, email_verified_at, phone, phone_verified_at,
 		new_email, email_change_proved, email_change_sent_at, confirmation_sent_at, recovery_sent_at,
 		reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous,
 		app_metadata, user_metadata, created_at, updated_at)
@@ -84,26 +86,26 @@ func (tx *Tx) AddUser(u User) error {
 		tx.Tenant, u.ID, u.Aud, u.Role, orNull(u.Email), micros(u.EmailVerifiedAt), orNull(u.Phone), micros(u.PhoneVerifiedAt),
 		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
 		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous,
-		u.AppMetadata, u.UserMetadata, micros(u.CreatedAt), micros(u.UpdatedAt))
-	return err
+		string(u.AppMetadata), string(u.UserMetadata), micros(u.CreatedAt), micros(u.UpdatedAt))
+	if err != nil {
+		return err
+	}
+	return tx.later(tx.db.countUser, tx.Tenant, rand.N(userSlots))
 }
 
 // SetUser writes every column of u that may change and moves UpdatedAt. It is
-// for use after a read in the same Write.
+// for use after a read in the same Write, which holds the user until the
+// commit. It changes nothing where there is no such user.
 func (tx *Tx) SetUser(u *User) error {
 	u.UpdatedAt = tx.Now
-	n, err := tx.exec(`UPDATE users SET aud = ?, role = ?, email = ?, email_verified_at = ?, phone = ?, phone_verified_at = ?,
+	return tx.later(`UPDATE users SET aud = ?, role = ?, email = ?, email_verified_at = ?, phone = ?, phone_verified_at = ?,
 		new_email = ?, email_change_proved = ?, email_change_sent_at = ?, confirmation_sent_at = ?, recovery_sent_at = ?,
 		reauthentication_sent_at = ?, invited_at = ?, last_sign_in_at = ?, banned_until = ?, deleted_at = ?, is_anonymous = ?,
 		app_metadata = ?, user_metadata = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
 		u.Aud, u.Role, orNull(u.Email), micros(u.EmailVerifiedAt), orNull(u.Phone), micros(u.PhoneVerifiedAt),
 		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
 		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous,
-		u.AppMetadata, u.UserMetadata, micros(u.UpdatedAt), tx.Tenant, u.ID)
-	if err == nil && n == 0 {
-		err = ErrNotFound
-	}
-	return err
+		string(u.AppMetadata), string(u.UserMetadata), micros(u.UpdatedAt), tx.Tenant, u.ID)
 }
 
 // User returns the user with that id.
@@ -118,15 +120,22 @@ func (tx *Tx) UserByEmail(email string) (User, error) {
 }
 
 // user reads a user and its identities in one statement.
-func (tx *Tx) user(where string, arg any) (User, error) {
+func (tx *Tx) user(where string, arg any) (User, error) { return tx.userWith("", "", where, arg) }
+
+// userWith reads more columns along, of what join adds, into more.
+func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User, error) {
 	var s userScan
 	var ids []Identity
-	err := tx.rows(`SELECT `+userColumns+`, `+identityColumns+` FROM users u
-		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
-		WHERE u.tenant_id = ? AND `+where+` ORDER BY i.created_at, i.id`, []any{tx.Tenant, arg},
+	hold, err := tx.hold(where, arg)
+	if err != nil {
+		return User{}, err
+	}
+	err = tx.rows(`SELECT `+userColumns+`, `+identityColumns+columns+` FROM users u
+		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id `+join+`
+		WHERE u.tenant_id = ? AND `+where+` ORDER BY i.created_at, i.id`+hold, []any{tx.Tenant, arg},
 		func(scan func(...any) error) error {
 			var is identityScan
-			err := scan(append(s.dest(), is.dest()...)...)
+			err := scan(append(append(s.dest(), is.dest()...), more...)...)
 			if err == nil && is.found() {
 				ids = append(ids, is.identity())
 			}
@@ -143,68 +152,6 @@ func (tx *Tx) user(where string, arg any) (User, error) {
 	return u, nil
 }
 
-// UserFilter picks a page of users.
-type UserFilter struct {
-	Aud      string // exactly, when not empty
-	Contains string // in the address or in the full name, when not empty
-	Sort     string // one of UserSorts; empty: created_at
-	Asc      bool
-	Offset   int
-	Limit    int
-}
-
-// UserSorts are the columns a list may be sorted by: a fixed list, because the
-// name goes into the statement.
-var UserSorts = []string{"created_at", "updated_at", "last_sign_in_at", "email"}
-
-// UserPage returns a page of users, newest first unless the filter says
-// otherwise, and how many match in all.
-func (tx *Tx) UserPage(f UserFilter) (page []User, total int, err error) {
-	where, args := ` WHERE u.tenant_id = ?`, []any{tx.Tenant}
-	if f.Aud != "" {
-		where, args = where+` AND u.aud = ?`, append(args, f.Aud)
-	}
-	if f.Contains != "" {
-		// The full name is looked for in the stored JSON text; the edge filters
-		// nothing, so a match on another key's value is possible and harmless.
-		like := "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(f.Contains) + "%"
-		where += ` AND (u.email LIKE ? ESCAPE '!' OR CAST(u.user_metadata AS TEXT) LIKE ? ESCAPE '!')`
-		args = append(args, like, like)
-	}
-	err = tx.row(`SELECT COUNT(*) FROM users u`+where, args, &total)
-	if err != nil {
-		return nil, 0, err
-	}
-	order, err := userOrder(f)
-	if err != nil {
-		return nil, 0, err
-	}
-	err = tx.rows(`SELECT `+userColumns+` FROM users u`+where+order+` LIMIT ? OFFSET ?`, append(args, f.Limit, f.Offset),
-		func(scan func(...any) error) error {
-			var s userScan
-			err := scan(s.dest()...)
-			page = append(page, s.user())
-			return err
-		})
-	return page, total, err
-}
-
-func userOrder(f UserFilter) (string, error) {
-	dir := " DESC"
-	if f.Asc {
-		dir = " ASC"
-	}
-	if f.Sort == "" {
-		f.Sort = UserSorts[0]
-	}
-	for _, s := range UserSorts {
-		if s == f.Sort {
-			return ` ORDER BY u.` + s + dir + `, u.id` + dir, nil
-		}
-	}
-	return "", errors.New("store: users cannot be sorted by that")
-}
-
 // CountRole returns how many living users have that role.
 func (tx *Tx) CountRole(role string) (n int, err error) {
 	err = tx.row(`SELECT COUNT(*) FROM users WHERE tenant_id = ? AND role = ? AND deleted_at = 0`, []any{tx.Tenant, role}, &n)
@@ -217,5 +164,8 @@ func (tx *Tx) DropUser(id UserID) error {
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return tx.later(`UPDATE user_counts SET n = n - ? WHERE tenant_id = ? AND slot = (SELECT slot FROM (SELECT slot FROM user_counts WHERE tenant_id = ? ORDER BY slot LIMIT 1) least)`, 1, tx.Tenant, tx.Tenant)
 }

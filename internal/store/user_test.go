@@ -105,10 +105,11 @@ func TestCountRole_countsTheLiving(t *testing.T) {
 	})
 }
 
-func TestSetUser_needsAUser(t *testing.T) {
+func TestSetUser_makesNoUser(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
 		u := newUser("ada@example.com")
-		err := db.Write(t.Context(), home, func(tx *store.Tx) error { return tx.SetUser(&u) })
+		write(t, db, func(tx *store.Tx) error { return tx.SetUser(&u) })
+		err := db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.User(u.ID); return err })
 		if !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("got %v, want ErrNotFound", err)
 		}

@@ -15,7 +15,7 @@ import (
 // before the group is on disk. At 32 callers this is six times the commits of
 // one transaction each.
 type writer struct {
-	c     *conn
+	c     *sqliteConn
 	queue chan *job
 	done  chan struct{}
 
@@ -26,10 +26,8 @@ type writer struct {
 // maxGroup bounds how long the first of a group waits for the last.
 const maxGroup = 64
 
-var errClosed = errors.New("store: the database is closed")
-
 type job struct {
-	fn     func(*conn) error
+	fn     func(conn) error
 	state  atomic.Int32 // jobQueued → jobRunning, or → jobGone
 	result chan error   // buffered: the writer never waits for a caller
 }
@@ -40,7 +38,7 @@ const (
 	jobGone
 )
 
-func startWriter(c *conn) *writer {
+func startWriter(c *sqliteConn) *writer {
 	w := &writer{c: c, queue: make(chan *job, 4*maxGroup), done: make(chan struct{})}
 	go w.loop()
 	return w
@@ -49,7 +47,7 @@ func startWriter(c *conn) *writer {
 // do runs fn inside a group and returns once the group is durable. A caller
 // whose context ends while its job is queued takes it back; once it runs, the
 // caller stays, because fn writes to the caller's variables.
-func (w *writer) do(ctx context.Context, fn func(*conn) error) error {
+func (w *writer) do(ctx context.Context, fn func(conn) error) error {
 	j := &job{fn: fn, result: make(chan error, 1)}
 	err := w.enqueue(ctx, j)
 	if err != nil {
@@ -171,7 +169,7 @@ type panicked struct {
 
 func (p *panicked) Error() string { return fmt.Sprint("store: panic: ", p.value) }
 
-func safely(fn func(*conn) error, c *conn) (err error) {
+func safely(fn func(conn) error, c conn) (err error) {
 	defer func() {
 		v := recover()
 		if v != nil {

@@ -52,7 +52,7 @@ func TestAnswers_everyCodeHasOne(t *testing.T) {
 			if http.StatusText(status) == "" || status < 400 {
 				t.Errorf("%s is answered with the status %d", c, status)
 			}
-			if own := c == auth.Internal || c == auth.TimedOut; (status >= 500) != own {
+			if own := c == auth.Internal || c == auth.TimedOut || c == auth.Unavailable; (status >= 500) != own {
 				t.Errorf("%s is answered with %d: clients try again at a 5xx, so it is for faults of ours alone", c, status)
 			}
 		}

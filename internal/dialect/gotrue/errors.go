@@ -69,6 +69,7 @@ var answers = map[auth.Code]answer{
 	auth.TooMany:              {429, "over_request_rate_limit", "Request rate limit reached", 0, "Rate limit exceeded"},
 	auth.Busy:                 {429, "over_request_rate_limit", "Too much at once, please try again shortly", 0, ""},
 	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
+	auth.Unavailable:          {503, "unexpected_failure", "The service is not available at the moment, please try again shortly", 0, ""},
 	auth.TimedOut:             {504, "request_timeout", "Processing this request timed out, please retry after a moment.", 0, ""},
 	auth.Internal:             {500, "unexpected_failure", "Unexpected failure, please check server logs for more information", 0, ""},
 }
@@ -79,17 +80,14 @@ const apiVersion = "2024-01-01"
 
 // fail writes err in the form the request expects.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var e *auth.Error
 	var off *notBuilt
 	if errors.As(err, &off) {
 		_ = web.JSON(w, off.status, a.body(w, r, off.answer, &auth.Error{Code: auth.MethodDisabled}, off.msg))
 		return
 	}
-	if !errors.As(err, &e) {
-		e = &auth.Error{Code: auth.Internal}
-		if r.Context().Err() != nil {
-			e.Code = auth.TimedOut
-		}
+	e := auth.Told(err)
+	if e.Code == auth.Internal && r.Context().Err() != nil {
+		e = &auth.Error{Code: auth.TimedOut}
 	}
 	an := answers[e.Code]
 	nf := a.manners(r) == Netlify
@@ -181,7 +179,7 @@ func oauthCode(c auth.Code) string {
 		return "unsupported_grant_type"
 	case auth.InvalidInput, auth.MalformedBody, auth.BodyTooLarge:
 		return "invalid_request"
-	case auth.Internal, auth.TimedOut:
+	case auth.Internal, auth.TimedOut, auth.Unavailable:
 		return "server_error"
 	}
 	return "invalid_grant"

@@ -1,0 +1,313 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+)
+
+var mysqlDialect = &dialect{
+	name: "mysql", goose: goose.DialectMySQL,
+	holdSuffix: ` FOR UPDATE`,
+	countUser:  `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE n = n + 1`,
+	asText:     `%`,
+	verdict:    mysqlVerdict,
+	duplicate:  func(err error) bool { return mysqlNumber(err) == 1062 },
+}
+
+// mysqlVerdict reads the number of an error (MySQL 8.0 Error Reference).
+func mysqlVerdict(err error) verdict {
+	switch mysqlNumber(err) {
+	case 0:
+	case 1213, 1205, 1020: // deadlock, a lock that did not come in time, a row that changed
+		return raced
+	case 1053, 1047, 1927, 1290, 1836: // going down, not in the cluster, killed, read-only
+		return cutOff
+	case 3024, 1969, 1317, 1021, 1114, 1040, 1203, 1037, 1041: // took too long, full, too many, out of memory
+		return lost
+	default:
+		return final
+	}
+	var network net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return lost
+	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF), errors.As(err, &network):
+		return cutOff
+	}
+	return final
+}
+
+func mysqlNumber(err error) uint16 {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number
+	}
+	return 0
+}
+
+// mysqlDB is a pool of connections to MySQL or MariaDB.
+type mysqlDB struct {
+	pool   *sql.DB
+	config *mysql.Config // for migrations
+	names  names
+	limits timeouts
+}
+
+func openMySQL(ctx context.Context, o Options, n names) (engine, error) {
+	cfg, err := mysqlConfig(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	db := &mysqlDB{config: cfg.Clone(), names: n, limits: timeouts{o.StatementTimeout, o.LockTimeout, o.TransactionTimeout}}
+	cfg.InterpolateParams = true // one round trip a statement, and nothing kept at the server
+	cfg.MultiStatements = true   // what was put off goes with what must answer
+	if cfg.Timeout == 0 {
+		cfg.Timeout = o.StatementTimeout
+	}
+	c, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("store: DATABASE_URL: %w", err)
+	}
+	db.pool = sql.OpenDB(&bounded{Connector: c, limits: db.limits})
+	db.pool.SetMaxOpenConns(o.MaxConns)
+	db.pool.SetMaxIdleConns(o.MaxIdle)
+	db.pool.SetConnMaxLifetime(o.ConnLifetime)
+	db.pool.SetConnMaxIdleTime(o.ConnIdle)
+	ctx, cancel := context.WithTimeout(ctx, 2*o.TransactionTimeout)
+	defer cancel()
+	err = db.pool.PingContext(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("store: mysql: %w", err), db.pool.Close())
+	}
+	return db, nil
+}
+
+// mysqlConfig reads mysql://user:password@host/database, user@host/database,
+// or the driver's own user:password@tcp(host:port)/database?parameters.
+func mysqlConfig(raw string) (*mysql.Config, error) {
+	if strings.Contains(raw, "strict=") { // at which the parser panics
+		return nil, errors.New("store: DATABASE_URL: the parameter strict is no more; leave it out")
+	}
+	dsn := raw
+	if strings.HasPrefix(raw, "mysql://") {
+		u, err := url.Parse(raw)
+		if err != nil { // which may quote the password
+			return nil, errors.New("store: DATABASE_URL: it is not a URL; a password with special characters must be percent-encoded")
+		}
+		host := u.Host
+		if u.Port() == "" {
+			host = net.JoinHostPort(u.Hostname(), "3306")
+		}
+		cfg, err := mysql.ParseDSN("tcp(" + host + ")/" + strings.TrimPrefix(u.EscapedPath(), "/") + "?" + u.RawQuery)
+		if err != nil {
+			return nil, errors.New("store: DATABASE_URL: the MySQL driver cannot read it; write mysql://user:password@host:3306/database")
+		}
+		cfg.User = u.User.Username()
+		cfg.Passwd, _ = u.User.Password()
+		return strict(cfg)
+	}
+	path, _, _ := strings.Cut(dsn, "?")
+	at := strings.LastIndexByte(path, '@')
+	if rest := dsn[at+1:]; !strings.Contains(rest, "(") { // root@localhost/gotrue
+		host, tail, _ := strings.Cut(rest, "/")
+		if !strings.Contains(host, ":") {
+			host += ":3306"
+		}
+		dsn = dsn[:at+1] + "tcp(" + host + ")/" + tail
+	}
+	cfg, err := mysql.ParseDSN(dsn)
+	if err != nil {
+		return nil, errors.New("store: DATABASE_URL: the MySQL driver cannot read it; write user:password@tcp(host:3306)/database")
+	}
+	return strict(cfg)
+}
+
+// strict makes MySQL behave as the others do: matched rows are counted, not
+// changed ones; what does not fit is an error and not cut.
+func strict(cfg *mysql.Config) (*mysql.Config, error) {
+	if cfg.DBName == "" {
+		return nil, errors.New("store: DATABASE_URL names no database; write mysql://user:password@host/database")
+	}
+	cfg.ClientFoundRows, cfg.Loc, cfg.ParseTime = true, time.UTC, false
+	cfg.RejectReadOnly = true // a primary that has become a replica: another connection finds the new one
+	// Values are written into the text of statements; only of UTF-8 can every
+	// quote in them be told from the end of the value.
+	err := cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin"))
+	if err != nil {
+		return nil, fmt.Errorf("store: mysql: %w", err)
+	}
+	if cfg.Params == nil {
+		cfg.Params = map[string]string{}
+	}
+	cfg.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+	cfg.Params["time_zone"] = "'+00:00'"
+	return cfg, nil
+}
+
+// bounded sets what every connection of the pool has, in one round trip.
+type bounded struct {
+	driver.Connector
+	limits timeouts
+}
+
+func (b *bounded) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := b.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// READ COMMITTED: a snapshot would show a decision what is no longer so.
+	// The limit of a statement has another name and unit on each; what stands
+	// in /*M! is for MariaDB alone.
+	set := fmt.Sprintf(`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = %d; /*M! SET SESSION max_statement_time = %g */`,
+		int((b.limits.lock+time.Second-1)/time.Second), b.limits.statement.Seconds())
+	_, err = c.(driver.ExecerContext).ExecContext(ctx, set, nil)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (db *mysqlDB) close() error { return db.pool.Close() }
+
+func (db *mysqlDB) acquire(ctx context.Context) (*sql.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, db.limits.statement)
+	defer cancel()
+	c, err := db.pool.Conn(wait)
+	if err != nil && err.Error() == "sql: database is closed" {
+		return nil, errClosed
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("%w, or none can be made: %w", errWaited, err)
+	}
+	return c, err
+}
+
+func (db *mysqlDB) read(ctx context.Context, fn func(conn) error) error { return db.lend(ctx, fn) }
+
+func (db *mysqlDB) one(ctx context.Context, fn func(conn) error) error {
+	return db.lend(ctx, func(c conn) error {
+		err := fn(&single{conn: c})
+		if err != nil && mysqlVerdict(err) == cutOff && mysqlNumber(err) == 0 && !errors.Is(err, driver.ErrBadConn) {
+			return fmt.Errorf("%w: %w", errUnknown, err)
+		}
+		return err
+	})
+}
+
+func (db *mysqlDB) lend(ctx context.Context, fn func(conn) error) error {
+	c, err := db.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.statement)
+	defer cancel()
+	return fn(&mysqlConn{names: db.names, ctx: ctx, c: c})
+}
+
+func (db *mysqlDB) write(ctx context.Context, fn func(conn) error) error {
+	c, err := db.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.transaction)
+	defer cancel()
+	tx := &mysqlConn{names: db.names, ctx: ctx, c: c}
+	tx.put(`START TRANSACTION`, nil)
+	err = fn(tx)
+	if err == nil {
+		err = tx.commit()
+	}
+	if err != nil && tx.begun {
+		tx.rollback()
+	}
+	return err
+}
+
+// mysqlConn puts statements off and sends them with the next that must answer,
+// as one text.
+type mysqlConn struct {
+	names names
+	ctx   context.Context //nolint:containedctx // that of one transaction, which this is
+	c     *sql.Conn
+	off   []string
+	args  []any
+	begun bool
+}
+
+func (c *mysqlConn) put(query string, args []any) {
+	c.off = append(c.off, c.names.say(query))
+	c.args = append(c.args, args...)
+}
+
+func (c *mysqlConn) later(query string, args []any) error {
+	c.put(query, args)
+	return nil
+}
+
+// take returns all that was put off, and what must answer, as one.
+func (c *mysqlConn) take(query string, args []any) (string, []any) {
+	if len(c.off) == 0 {
+		return c.names.say(query), args
+	}
+	c.put(query, args)
+	text, all := strings.Join(c.off, "; "), c.args
+	c.off, c.args, c.begun = nil, nil, true
+	return text, all
+}
+
+func (c *mysqlConn) exec(query string, args []any) (int64, error) {
+	text, all := c.take(query, args)
+	res, err := c.c.ExecContext(c.ctx, text, all...)
+	if err != nil {
+		return 0, duplicateOf(mysqlDialect, err)
+	}
+	return res.RowsAffected() // of the last
+}
+
+func (c *mysqlConn) rows(query string, args []any, each func(scan func(...any) error) error) error {
+	text, all := c.take(query, args)
+	rs, err := c.c.QueryContext(c.ctx, text, all...)
+	if err != nil {
+		return duplicateOf(mysqlDialect, err)
+	}
+	defer rs.Close()
+	for rs.Next() {
+		err := each(rs.Scan)
+		if err != nil {
+			return err
+		}
+	}
+	return rs.Err()
+}
+
+func (c *mysqlConn) commit() error {
+	if !c.begun && len(c.off) == 1 {
+		return nil // nothing was asked and nothing is to be done
+	}
+	_, err := c.exec(`COMMIT`, nil)
+	if err != nil && mysqlNumber(err) == 0 && !errors.Is(err, driver.ErrBadConn) {
+		return fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return err
+}
+
+// rollback leaves a connection that others can use, or none.
+func (c *mysqlConn) rollback() {
+	_, err := c.c.ExecContext(c.ctx, `ROLLBACK`)
+	if err != nil {
+		_ = c.c.Raw(func(any) error { return driver.ErrBadConn })
+	}
+}
