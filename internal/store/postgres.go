@@ -76,11 +76,12 @@ func sqlState(err error) string {
 
 // postgresDB is a pool of connections to whichever host accepts writes.
 type postgresDB struct {
-	pool   *pgxpool.Pool
-	config *pgx.ConnConfig // for migrations
-	names  *names
-	limits timeouts
-	newest atomic.Int64 // the highest timeline seen
+	pool    *pgxpool.Pool
+	config  *pgx.ConnConfig // for migrations
+	names   *names
+	limits  timeouts
+	newest  atomic.Int64 // the highest timeline seen
+	dropped atomic.Int64 // when idle connections were last dropped
 }
 
 // pooled is the mode in which nothing is kept at the server between two
@@ -229,6 +230,19 @@ func (db *postgresDB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	return c, err
 }
 
+// noticed drops the idle connections once one of them has shown that its
+// server is gone or has become a standby: else each would have to fail by
+// itself.
+func (db *postgresDB) noticed(err error) {
+	if err == nil || postgresVerdict(err) != cutOff {
+		return
+	}
+	last, now := db.dropped.Load(), time.Now().UnixNano() //nolint:forbidigo // not the rows' time
+	if now-last > int64(time.Second) && db.dropped.CompareAndSwap(last, now) {
+		db.pool.Reset()
+	}
+}
+
 func (db *postgresDB) read(ctx context.Context, fn func(conn) error) error { return db.lend(ctx, fn) }
 
 func (db *postgresDB) one(ctx context.Context, fn func(conn) error) error {
@@ -252,7 +266,9 @@ func (db *postgresDB) lend(ctx context.Context, fn func(conn) error) error {
 	defer c.Release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.statement)
 	defer cancel()
-	return fn(&postgresConn{names: db.names, ctx: ctx, c: c.Conn()})
+	err = fn(&postgresConn{names: db.names, ctx: ctx, c: c.Conn()})
+	db.noticed(err)
+	return err
 }
 
 func (db *postgresDB) write(ctx context.Context, fn func(conn) error) (err error) {
@@ -272,6 +288,7 @@ func (db *postgresDB) write(ctx context.Context, fn func(conn) error) (err error
 	if err != nil && !tx.c.IsClosed() && tx.c.PgConn().TxStatus() != 'I' {
 		_, _ = tx.c.Exec(ctx, `ROLLBACK`, pgx.QueryExecModeSimpleProtocol)
 	}
+	db.noticed(err)
 	return err
 }
 

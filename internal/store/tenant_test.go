@@ -182,7 +182,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			_, u, err := tx.SessionUser(b.session.ID)
 			return u.ID == b.user.ID, err
 		},
-		"Rotate":     func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
+		"Rotate": func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
 		"CapSessions": func(tx *store.Tx, b belongings) (bool, error) {
 			s := b.session
 			s.ID = store.NewSessionID()

@@ -2,9 +2,11 @@ package store
 
 import (
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -14,9 +16,61 @@ type UserFilter struct {
 	Contains string // in the address or in the full name, when not empty; case does not matter
 	Sort     string // one of UserSorts; empty: created_at
 	Asc      bool
-	After    UserID // the page begins behind this user (keyset); zero: after Offset users
-	Offset   int
+	After    *UserMark // the page begins behind it (keyset), whatever came or went before it
+	Offset   int       // else the page begins behind so many users
 	Limit    int
+}
+
+// UserMark is a place in a sorted list of users.
+type UserMark struct {
+	Value string // of the column sorted by: an address, or microseconds
+	ID    UserID
+}
+
+// Mark returns the place of u in a list sorted as f says.
+func (f UserFilter) Mark(u *User) UserMark {
+	at := u.CreatedAt
+	switch f.Sort {
+	case "email":
+		return UserMark{u.Email, u.ID}
+	case "updated_at":
+		at = u.UpdatedAt
+	case "last_sign_in_at":
+		at = u.LastSignInAt
+	}
+	return UserMark{strconv.FormatInt(micros(at), 10), u.ID}
+}
+
+// String returns an opaque form that a URL can hold as it is.
+func (m UserMark) String() string {
+	return base64.RawURLEncoding.EncodeToString(append(m.ID[:], m.Value...))
+}
+
+// ParseUserMark reads the opaque form of a place in the list that f is.
+func (f UserFilter) ParseUserMark(s string) (m UserMark, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) < len(m.ID) {
+		return m, errNoMark
+	}
+	m.Value = string(b[copy(m.ID[:], b):])
+	if f.Sort != "email" {
+		_, err = strconv.ParseInt(m.Value, 10, 64)
+	}
+	if err != nil {
+		return m, errNoMark
+	}
+	return m, nil
+}
+
+var errNoMark = errors.New("store: not a place in that list")
+
+// value is what the sorted column is compared with.
+func (m UserMark) value(f UserFilter) any {
+	if f.Sort == "email" {
+		return m.Value
+	}
+	us, _ := strconv.ParseInt(m.Value, 10, 64) // ParseUserMark and Mark give no other
+	return us
 }
 
 // UserSorts are the columns a list may be sorted by: a fixed list, because the
@@ -43,13 +97,13 @@ func (tx *Tx) UserPage(f UserFilter) (page []User, total int, err error) {
 	}
 	from := `users u`
 	switch {
-	case !f.After.IsZero():
-		// The bound alone is what an index can be entered by; the rest, which of
-		// those at the bound come after.
+	case f.After != nil:
+		// By the bound alone an index can be entered; the rest says which of those
+		// at the bound come behind.
 		than := map[bool]string{true: ">", false: "<"}[f.Asc]
-		bound := fmt.Sprintf(`(SELECT %s FROM users u WHERE u.tenant_id = ? AND u.id = ?)`, column)
-		where += fmt.Sprintf(` AND %[1]s %[2]s= %[3]s AND (%[1]s %[2]s %[3]s OR u.id %[2]s ?)`, column, than, bound)
-		args = append(args, tx.Tenant, f.After, tx.Tenant, f.After, f.After)
+		where += fmt.Sprintf(` AND %[1]s %[2]s= ? AND (%[1]s %[2]s ? OR u.id %[2]s ?)`, column, than)
+		v := f.After.value(f)
+		args = append(args, v, v, f.After.ID)
 	case f.Offset > 0:
 		// The users before the page are stepped over in the index, unread.
 		from = `(SELECT u.tenant_id AS page_tenant, u.id AS page_id FROM users u` + where + order + ` LIMIT ? OFFSET ?) page

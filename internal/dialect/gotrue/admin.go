@@ -64,6 +64,13 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		}
 		f.Sort, f.Asc = column, dir == "asc"
 	}
+	if after := q.Get("after"); after != "" {
+		mark, err := f.ParseUserMark(after)
+		if err != nil {
+			return auth.Invalid("after", "Bad Pagination Parameters: after is not from a Link header of this list")
+		}
+		f.After = &mark
+	}
 	users, total, err := a.Auth.Users(r.Context(), c, f)
 	if err != nil {
 		return err
@@ -79,7 +86,11 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		aud = a.Auth.Policy().Audience
 	}
 	w.Header().Set("X-Total-Count", strconv.Itoa(total))
-	w.Header().Set("Link", pageLinks(r.URL, page, size, total))
+	after := ""
+	if len(users) > 0 {
+		after = f.Mark(&users[len(users)-1]).String()
+	}
+	w.Header().Set("Link", pageLinks(r.URL, page, size, total, after))
 	return web.JSON(w, http.StatusOK, map[string]any{"users": list, "aud": aud})
 }
 
@@ -98,20 +109,35 @@ func number(q url.Values, name string, unset int) (int, error) {
 }
 
 // pageLinks is the Link header (RFC 8288). Clients find the page by the first
-// "=", so page stays the first key, and rel keeps its quotes.
-func pageLinks(u *url.URL, page, size, total int) string {
+// "=", so page stays the first key, and rel keeps its quotes. Who follows the
+// next page as it stands asks for what is behind the last user seen, which
+// costs the same on page ten thousand and skips nobody when users come and go.
+func pageLinks(u *url.URL, page, size, total int, after string) string {
 	last := max(1, (total+size-1)/size)
-	link := func(n int, rel string) string {
-		return fmt.Sprintf(`<%s?page=%d&per_page=%d>; rel="%s"`, u.Path, n, size, rel)
+	asked := url.Values{}
+	for _, name := range []string{"filter", "sort"} {
+		if v := u.Query().Get(name); v != "" {
+			asked.Set(name, v)
+		}
+	}
+	link := func(n int, rel, after string) string {
+		more := ""
+		if after != "" {
+			more = "&after=" + after
+		}
+		if len(asked) > 0 {
+			more += "&" + asked.Encode()
+		}
+		return fmt.Sprintf(`<%s?page=%d&per_page=%d%s>; rel="%s"`, u.Path, n, size, more, rel)
 	}
 	var links []string
 	if page < last {
-		links = append(links, link(page+1, "next"))
+		links = append(links, link(page+1, "next", after))
 	}
 	if page > 1 {
-		links = append(links, link(min(page-1, last), "prev"))
+		links = append(links, link(min(page-1, last), "prev", ""))
 	}
-	return strings.Join(append(links, link(last, "last")), ", ")
+	return strings.Join(append(links, link(last, "last", "")), ", ")
 }
 
 // adminUser is the body of POST and PUT /admin/users.
