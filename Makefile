@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 GO ?= go
 BIN = dist/gatehouse
 
-.PHONY: all build test test-go test-race test-compat lint gen gen-check bench clean need-node need-debian
+.PHONY: all build test test-go test-race test-compat faults lint gen gen-check bench clean need-node need-debian need-engines need-faults
 
 all: build
 
@@ -16,10 +16,12 @@ test: gen-check test-race test-compat ## everything, fast tests first
 
 # The race detector needs cgo, and so a C compiler: the only thing here that
 # does. One test runs the curl line that the server prints.
-test-race: need-debian
+# They start PostgreSQL and MariaDB by themselves, as an unprivileged user, and
+# fail where one is missing.
+test-race: need-debian need-engines
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on ./...
 
-test-go: ## the Go tests alone, without the race detector
+test-go: need-engines ## the Go tests alone, without the race detector
 	$(GO) test ./...
 
 # The real npm clients, unmodified, against the real binary.
@@ -40,6 +42,12 @@ gen: ## the generated documents
 gen-check: ## fails if `make gen` would change something
 	$(GO) run ./docs/mission -check
 
+# Servers are killed, cut off and filled up under load, and a journal of what
+# they had acknowledged is held against what they know afterwards.
+faults: build need-engines need-faults ## at most 15 minutes
+	$(GO) build -trimpath -tags nextschema -o dist/gatehouse-next ./cmd/gatehouse
+	$(GO) run ./faults -bin $(BIN) -next dist/gatehouse-next
+
 bench: build ## figures of this machine; see bench/README.md
 	$(GO) run ./bench -bin $(BIN)
 
@@ -53,11 +61,21 @@ need-node:
 # $(call need,COMMAND,PACKAGES): installs Debian packages where it may, else says
 # what to install.
 define need
-	@command -v $(1) >/dev/null || { \
+	@PATH="$$PATH:/usr/sbin:$$(echo /usr/lib/postgresql/*/bin)" command -v $(1) >/dev/null || { \
 		echo "make test needs $(1); installing $(2)" >&2; \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; \
 		else echo "run: sudo apt-get install $(2)" >&2; exit 1; fi; }
 endef
+
+# The servers themselves, started by the tests; Debian's own services are not
+# needed.
+need-engines:
+	$(call need,initdb,postgresql)
+	$(call need,mariadbd,mariadb-server)
+	$(call need,pgbouncer,pgbouncer)
+
+need-faults:
+	$(call need,haproxy,haproxy)
 
 need-debian:
 	$(call need,gcc,gcc libc6-dev)

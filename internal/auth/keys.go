@@ -54,15 +54,7 @@ func Begun(ctx context.Context, db *store.DB) (begun bool, err error) {
 // with: with another, every session, code and queued mail would die silently.
 func (s *Service) CheckRoot(ctx context.Context) error {
 	mine := s.root.MAC(rootCheck)
-	var kept []byte
-	keep := func(tx *store.Tx) (err error) {
-		kept, err = tx.KeepValue(rootCheck, mine[:])
-		return err
-	}
-	err := s.db.Write(ctx, TenantID{}, keep)
-	if errors.Is(err, store.ErrDuplicate) { // another node keeps one at this instant
-		err = s.db.Write(ctx, TenantID{}, keep)
-	}
+	kept, err := s.db.KeepValue(ctx, rootCheck, mine[:])
 	if err == nil && !secret.Same(kept, mine[:]) {
 		err = errors.New("the master key is not the one this database was begun with; put back GATEHOUSE_MASTER_KEY, or the file master.key of the data folder, from your backup")
 	}

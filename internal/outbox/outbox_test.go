@@ -21,7 +21,12 @@ import (
 	"gatehouse/internal/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(engines{m}) }
+
+// engines runs every test on every engine.
+type engines struct{ m *testing.M }
+
+func (e engines) Run() int { return storetest.Main(e.m) }
 
 // rig is a database with an outbox, and what is needed to fill and empty it.
 type rig struct {

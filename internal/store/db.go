@@ -31,7 +31,8 @@ var (
 	// whose answer was lost nobody knows whether it happened.
 	ErrUnavailable = errors.New("store: the database is not available")
 
-	errSpent  = errors.New("store: statement after a duplicate; the transaction is spent")
+	errSpent  = fmt.Errorf("%w: the transaction is spent by it", ErrDuplicate)
+	errReads  = errors.New("store: a write inside Read")
 	errSecond = errors.New("store: a second statement in WriteOne")
 	errClosed = errors.New("store: the database is closed")
 )
@@ -83,19 +84,28 @@ type Tx struct {
 	Tenant TenantID
 	db     *DB
 	c      conn
-	writes bool // users that are read are read to be written
+	may    mode
 	spent  bool
 }
 
-func (db *DB) tx(tenant TenantID, c conn) *Tx {
-	return &Tx{Now: db.Now(), Tenant: tenant, db: db, c: c}
+// mode is what a Tx may do.
+type mode int
+
+const (
+	reads  mode = iota
+	alone       // one statement
+	writes      // users that are read are read to be written, and held
+)
+
+func (db *DB) tx(tenant TenantID, c conn, m mode) *Tx {
+	return &Tx{Now: db.Now(), Tenant: tenant, db: db, c: c, may: m}
 }
 
 // Read runs fn, which must not write and may run twice. It costs one round
 // trip a statement.
 func (db *DB) Read(ctx context.Context, tenant TenantID, fn func(*Tx) error) error {
 	return db.again(ctx, func() error {
-		return db.engine.read(ctx, func(c conn) error { return fn(db.tx(tenant, c)) })
+		return db.engine.read(ctx, func(c conn) error { return fn(db.tx(tenant, c, reads)) })
 	})
 }
 
@@ -109,8 +119,7 @@ func (db *DB) Read(ctx context.Context, tenant TenantID, fn func(*Tx) error) err
 func (db *DB) Write(ctx context.Context, tenant TenantID, fn func(*Tx) error) error {
 	return db.again(ctx, func() error {
 		return db.engine.write(ctx, func(c conn) error {
-			tx := db.tx(tenant, c)
-			tx.writes = true
+			tx := db.tx(tenant, c, writes)
 			err := fn(tx)
 			if err == nil && tx.spent {
 				return errSpent
@@ -124,7 +133,7 @@ func (db *DB) Write(ctx context.Context, tenant TenantID, fn func(*Tx) error) er
 // one round trip, where a transaction of several costs two or three.
 func (db *DB) WriteOne(ctx context.Context, tenant TenantID, fn func(*Tx) error) error {
 	return db.again(ctx, func() error {
-		return db.engine.one(ctx, func(c conn) error { return fn(db.tx(tenant, c)) })
+		return db.engine.one(ctx, func(c conn) error { return fn(db.tx(tenant, c, alone)) })
 	})
 }
 
@@ -178,8 +187,9 @@ func (db *DB) Close() error { return db.engine.close() }
 
 // exec runs a statement and reports how many rows it matched.
 func (tx *Tx) exec(query string, args ...any) (int64, error) {
-	if tx.spent {
-		return 0, errSpent
+	err := tx.mayWrite()
+	if err != nil {
+		return 0, err
 	}
 	n, err := tx.c.exec(query, plain(args))
 	return n, tx.failed(err)
@@ -188,8 +198,9 @@ func (tx *Tx) exec(query string, args ...any) (int64, error) {
 // later runs a statement that must succeed and whose row count nobody needs. A
 // failure may show only at the commit.
 func (tx *Tx) later(query string, args ...any) error {
-	if tx.spent {
-		return errSpent
+	err := tx.mayWrite()
+	if err != nil {
+		return err
 	}
 	return tx.failed(tx.c.later(query, plain(args)))
 }
@@ -213,6 +224,16 @@ func (tx *Tx) rows(query string, args []any, each func(scan func(...any) error) 
 		return errSpent
 	}
 	return tx.failed(tx.c.rows(query, plain(args), each))
+}
+
+func (tx *Tx) mayWrite() error {
+	switch {
+	case tx.spent:
+		return errSpent
+	case tx.may == reads:
+		return errReads
+	}
+	return nil
 }
 
 // failed spends the transaction on a duplicate, of this statement or of one

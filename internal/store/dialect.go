@@ -26,6 +26,9 @@ type dialect struct {
 	// holdSuffix does it in one.
 	holdFirst  bool
 	holdSuffix string
+	// claim ends a query for work: rows that another worker is taking are
+	// passed over.
+	claim string
 	// countUser adds one to a counter that need not exist yet.
 	countUser string
 	// asText turns the JSON of a column into text that LIKE takes, with the
@@ -167,7 +170,7 @@ func plain(args []any) []any {
 // change one user at an instant do so one after the other, and neither writes
 // back what the other has changed. It returns what ends the reading statement.
 func (tx *Tx) hold(where string, args ...any) (suffix string, err error) {
-	if !tx.writes {
+	if tx.may != writes {
 		return "", nil
 	}
 	if tx.db.holdFirst {

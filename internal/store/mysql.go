@@ -19,6 +19,7 @@ import (
 var mysqlDialect = &dialect{
 	name: "mysql", goose: goose.DialectMySQL,
 	holdSuffix: ` FOR UPDATE`,
+	claim:      ` FOR UPDATE SKIP LOCKED`,
 	countUser:  `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE n = n + 1`,
 	asText:     `%`,
 	verdict:    mysqlVerdict,

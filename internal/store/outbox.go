@@ -23,32 +23,29 @@ func (tx *Tx) AddDelivery(d Delivery) error {
 
 // TakeDeliveries leases up to limit due deliveries of every tenant until
 // tx.Now+lease. No other worker takes them before that; a worker that died is
-// replaced after it. It needs neither SKIP LOCKED nor RETURNING.
+// replaced after it.
 func (tx *Tx) TakeDeliveries(limit int, lease time.Duration) ([]Delivery, error) {
-	var due []Delivery
+	var mine []Delivery
 	var dueAt []int64
-	err := tx.rows(`SELECT id, tenant_id, kind, body, due_at, tries, expires_at, created_at FROM outbox WHERE dead_at = 0 AND due_at <= ? ORDER BY due_at LIMIT ?`,
+	err := tx.rows(`SELECT id, tenant_id, kind, body, due_at, tries, expires_at, created_at FROM outbox WHERE dead_at = 0 AND due_at <= ? ORDER BY due_at LIMIT ?`+tx.db.claim,
 		[]any{micros(tx.Now), limit}, func(scan func(...any) error) error {
 			var d Delivery
 			var at, expires, created int64
 			err := scan(&d.ID, &d.Tenant, &d.Kind, &d.Body, &at, &d.Tries, &expires, &created)
 			d.ExpiresAt, d.CreatedAt = instant(expires), instant(created)
-			due, dueAt = append(due, d), append(dueAt, at)
+			mine, dueAt = append(mine, d), append(dueAt, at)
 			return err
 		})
 	if err != nil {
 		return nil, err
 	}
-	var mine []Delivery
-	for i, d := range due {
+	for i := range mine {
+		d := &mine[i]
+		d.Tries++
 		d.leasedUntil = micros(tx.Now.Add(lease))
-		n, err := tx.exec(`UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ? AND due_at = ? AND dead_at = 0`, d.leasedUntil, d.ID, dueAt[i])
+		err := tx.later(`UPDATE outbox SET due_at = ?, tries = tries + 1 WHERE id = ? AND due_at = ? AND dead_at = 0`, d.leasedUntil, d.ID, dueAt[i])
 		if err != nil {
 			return nil, err
-		}
-		if n == 1 { // else another worker was quicker
-			d.Tries++
-			mine = append(mine, d)
 		}
 	}
 	return mine, nil

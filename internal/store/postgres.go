@@ -21,6 +21,7 @@ import (
 var postgresDialect = &dialect{
 	name: "postgres", numbered: true, goose: goose.DialectPostgres,
 	holdFirst: true,
+	claim:     ` FOR UPDATE SKIP LOCKED`,
 	countUser: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, 1) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + 1`,
 	asText:    `%`,
 	verdict:   postgresVerdict,

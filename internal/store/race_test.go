@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -176,14 +177,22 @@ func TestTakeDeliveries_eachGoesToOneOfMany(t *testing.T) {
 			}
 			return errors.Join(errs...)
 		})
-		var taken atomic.Int64
-		race(t, db, 50, func(_ int, tx *store.Tx) (bool, error) {
-			d, err := tx.TakeDeliveries(3, time.Minute)
-			taken.Add(int64(len(d)))
+		var taken [50][]store.Delivery
+		race(t, db, len(taken), func(i int, tx *store.Tx) (_ bool, err error) {
+			taken[i], err = tx.TakeDeliveries(3, time.Minute)
 			return true, err
 		})
-		if got := taken.Load(); got != 40 {
-			t.Errorf("fifty workers took %d deliveries, want each of 40 once", got)
+		times := map[store.DeliveryID]int{}
+		for _, d := range slices.Concat(taken[:]...) {
+			times[d.ID]++
+		}
+		for id, n := range times {
+			if n != 1 {
+				t.Errorf("%s was taken by %d workers", id, n)
+			}
+		}
+		if len(times) != 40 {
+			t.Errorf("fifty workers took %d of 40 deliveries", len(times))
 		}
 	})
 }
@@ -191,26 +200,25 @@ func TestTakeDeliveries_eachGoesToOneOfMany(t *testing.T) {
 func TestKeepValue_allGetTheFirst(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
 		var kept [50]string
-		first := race(t, db, len(kept), func(i int, tx *store.Tx) (bool, error) {
-			own := fmt.Sprint("value ", i)
-			v, err := tx.KeepValue("name", []byte(own))
-			kept[i] = string(v)
-			return kept[i] == own, err
-		})
-		if first != 1 {
-			t.Errorf("%d values were kept under one name, want the first", first)
+		var group sync.WaitGroup
+		for i := range kept {
+			group.Go(func() {
+				v, err := db.KeepValue(t.Context(), "name", []byte(fmt.Sprint("value ", i)))
+				if err != nil {
+					t.Error(err)
+				}
+				kept[i] = string(v)
+			})
 		}
+		group.Wait()
 		for i, v := range kept {
 			if v == "" || v != kept[0] {
 				t.Errorf("caller %d was given %q, another %q", i, v, kept[0])
 			}
 		}
-		write(t, db, func(tx *store.Tx) error {
-			v, err := tx.KeepValue("other name", []byte("x"))
-			if string(v) != "x" {
-				t.Errorf("under another name %q was kept, want x", v)
-			}
-			return err
-		})
+		v, err := db.KeepValue(t.Context(), "other name", []byte("x"))
+		if string(v) != "x" || err != nil {
+			t.Errorf("under another name %q was kept, %v; want x", v, err)
+		}
 	})
 }

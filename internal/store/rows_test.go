@@ -189,33 +189,29 @@ func TestTx_identitiesComeWithTheirUserOldestFirst(t *testing.T) {
 }
 
 // A duplicate ends the transaction: on PostgreSQL nothing more would run, so
-// nothing may on any engine, and nothing of it stands.
+// nothing may on any engine, and nothing of it stands. When it shows depends on
+// the engine, at the latest at the commit.
 func TestWrite_duplicateSpendsTheTransaction(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
 		u := addUser(t, db, "ada@example.com")
 		before := newUser("before@example.com")
 		for name, later := range map[string]func(tx *store.Tx) error{
-			"a write":         func(tx *store.Tx) error { return tx.AddUser(newUser("later@example.com")) },
-			"a read of one":   func(tx *store.Tx) error { _, err := tx.CountRole("member"); return err },
-			"a read of many":  func(tx *store.Tx) error { _, err := tx.User(u.ID); return err },
-			"a swallowed one": func(*store.Tx) error { return errors.New("none came") },
+			"a write":        func(tx *store.Tx) error { return tx.AddUser(newUser("later@example.com")) },
+			"a read of one":  func(tx *store.Tx) error { _, err := tx.CountRole("member"); return err },
+			"a read of many": func(tx *store.Tx) error { _, err := tx.User(u.ID); return err },
+			"nothing":        func(*store.Tx) error { return nil },
 		} {
 			err := db.Write(t.Context(), home, func(tx *store.Tx) error {
 				err := tx.AddUser(before)
 				if err != nil {
 					return err
 				}
-				err = tx.AddUser(newUser("ada@example.com"))
-				if !errors.Is(err, store.ErrDuplicate) {
-					t.Errorf("%s: second user of one address: got %v, want ErrDuplicate", name, err)
-				}
-				if later(tx) == nil {
-					t.Errorf("%s after a duplicate was carried out", name)
-				}
+				_ = tx.AddUser(newUser("ada@example.com"))
+				_ = later(tx)
 				return nil
 			})
-			if err == nil {
-				t.Errorf("%s: a spent transaction was committed", name)
+			if !errors.Is(err, store.ErrDuplicate) {
+				t.Errorf("%s after the second user of one address: %v, want ErrDuplicate", name, err)
 			}
 		}
 		read(t, db, func(tx *store.Tx) error {
@@ -354,10 +350,10 @@ func TestHasValue_tellsWhetherOneIsKept(t *testing.T) {
 		if has("name") {
 			t.Error("a value is there that nobody kept")
 		}
-		write(t, db, func(tx *store.Tx) error {
-			_, err := tx.KeepValue("name", []byte("x"))
-			return err
-		})
+		_, err := db.KeepValue(t.Context(), "name", []byte("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for name, want := range map[string]bool{"name": true, "Name": false, "other": false, "": false} {
 			if got := has(name); got != want {
 				t.Errorf("HasValue(%q) = %v, want %v", name, got, want)
