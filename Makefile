@@ -45,8 +45,7 @@ gen-check: ## fails if `make gen` would change something
 # Servers are killed, cut off and filled up under load, and a journal of what
 # they had acknowledged is held against what they know afterwards.
 faults: build need-engines need-faults ## at most 15 minutes
-	$(GO) build -trimpath -tags nextschema -o dist/gatehouse-next ./cmd/gatehouse
-	$(GO) run ./faults -bin $(BIN) -next dist/gatehouse-next
+	$(GO) run ./faults -bin $(BIN)
 
 bench: build ## figures of this machine; see bench/README.md
 	$(GO) run ./bench -bin $(BIN)

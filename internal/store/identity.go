@@ -1,6 +1,11 @@
 package store
 
-import "time"
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+)
 
 // Identity is how a user is known somewhere: provider, issuer and subject are
 // its key, never an address.
@@ -36,6 +41,15 @@ func (s *identityScan) identity() Identity {
 	i := s.Identity
 	i.LastSignInAt, i.CreatedAt, i.UpdatedAt = instant(s.signIn), instant(s.created), instant(s.updated)
 	return i
+}
+
+// oldestFirst sorts here what there are few of: a database's sort costs it a
+// fifth of the whole statement.
+func oldestFirst(list []Identity) []Identity {
+	slices.SortFunc(list, func(a, b Identity) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), bytes.Compare(a.ID[:], b.ID[:]))
+	})
+	return list
 }
 
 // AddIdentity inserts i, or returns ErrDuplicate when its key is taken.

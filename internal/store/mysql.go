@@ -168,10 +168,10 @@ func (b *bounded) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err
 	}
 	// READ COMMITTED: a snapshot would show a decision what is no longer so.
-	// The limit of a statement has another name and unit on each; what stands
-	// in /*M! is for MariaDB alone.
-	set := fmt.Sprintf(`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = %d; /*M! SET SESSION max_statement_time = %g */`,
-		int((b.limits.lock+time.Second-1)/time.Second), b.limits.statement.Seconds())
+	// The limit of a statement has another name and unit on each: what stands in
+	// /*M! is for MariaDB alone, and what in /*!50708 for MySQL from 5.7.8 on.
+	set := fmt.Sprintf(`SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION innodb_lock_wait_timeout = %d /*M! , SESSION max_statement_time = %g */ /*!50708 , SESSION max_execution_time = %d */`,
+		int((b.limits.lock+time.Second-1)/time.Second), b.limits.statement.Seconds(), b.limits.statement.Milliseconds())
 	_, err = c.(driver.ExecerContext).ExecContext(ctx, set, nil)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())

@@ -124,14 +124,19 @@ func openPostgres(ctx context.Context, o Options, n *names) (engine, error) {
 }
 
 // bound has the server itself end what takes too long, so that a statement
-// does not go on after its caller has gone. Of a pooler's servers we are not
+// does not go on after its caller has gone, and keep its plans. Of a pooler's servers we are not
 // the only user; there the client's own limits have to do.
 func (db *postgresDB) bound(c *pgx.ConnConfig) {
-	for name, d := range map[string]time.Duration{
-		"statement_timeout": db.limits.statement, "lock_timeout": db.limits.lock, "idle_in_transaction_session_timeout": db.limits.transaction,
+	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	for name, value := range map[string]string{
+		"statement_timeout": ms(db.limits.statement), "lock_timeout": ms(db.limits.lock),
+		"idle_in_transaction_session_timeout": ms(db.limits.transaction),
+		// Every statement here has one good plan, whatever its values are, and to
+		// make it anew costs ten times what it takes to run it.
+		"plan_cache_mode": "force_generic_plan",
 	} {
 		if _, set := c.RuntimeParams[name]; !set {
-			c.RuntimeParams[name] = strconv.FormatInt(d.Milliseconds(), 10)
+			c.RuntimeParams[name] = value
 		}
 	}
 }

@@ -70,7 +70,7 @@ func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
 	err = tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
 		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
 		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
-		WHERE s.tenant_id = ? AND s.id = ? ORDER BY i.created_at, i.id`+hold, []any{tx.Tenant, id},
+		WHERE s.tenant_id = ? AND s.id = ?`+hold, []any{tx.Tenant, id},
 		func(scan func(...any) error) error {
 			var is identityScan
 			err := scan(append(append(s.dest(), us.dest()...), is.dest()...)...)
@@ -86,7 +86,7 @@ func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
 		return Session{}, User{}, ErrNotFound
 	}
 	u := us.user()
-	u.Identities = ids
+	u.Identities = oldestFirst(ids)
 	return s.session(), u, nil
 }
 

@@ -132,7 +132,7 @@ func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User,
 	}
 	err = tx.rows(`SELECT `+userColumns+`, `+identityColumns+columns+` FROM users u
 		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id `+join+`
-		WHERE u.tenant_id = ? AND `+where+` ORDER BY i.created_at, i.id`+hold, []any{tx.Tenant, arg},
+		WHERE u.tenant_id = ? AND `+where+hold, []any{tx.Tenant, arg},
 		func(scan func(...any) error) error {
 			var is identityScan
 			err := scan(append(append(s.dest(), is.dest()...), more...)...)
@@ -148,7 +148,7 @@ func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User,
 		return User{}, ErrNotFound
 	}
 	u := s.user()
-	u.Identities = ids
+	u.Identities = oldestFirst(ids)
 	return u, nil
 }
 
