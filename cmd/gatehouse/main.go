@@ -39,6 +39,7 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := run(ctx, os.Args[1:], env{environ: os.Environ(), dir: ".", in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	if err != nil {

@@ -76,8 +76,9 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
+	last := &drain{next: handler}
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: last, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 
@@ -87,7 +88,8 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
-	return serve(ctx, srv, ln, log, mails.Run, h.keepKeys, h.renewKeys, h.sweep)
+	stopping := func(ctx context.Context) { last.until(ctx, srv, draining(cfg)) }
+	return serve(ctx, srv, ln, log, stopping, mails.Run, h.keepKeys, h.renewKeys, h.sweep)
 }
 
 // ballast is memory nobody touches, so it costs no RAM, but the garbage
@@ -97,8 +99,9 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 func ballast() []byte { return make([]byte, 26<<20) }
 
 // serve runs srv and the jobs until ctx ends or one of them fails, then lets
-// what is under way finish: first the requests, then the jobs.
-func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Logger, jobs ...func(context.Context) error) error {
+// what is under way finish: first the requests, those that come while last
+// runs too, then the jobs.
+func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Logger, last func(context.Context), jobs ...func(context.Context) error) error {
 	jobCtx, stopJobs := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopJobs()
 	ended := make(chan error, len(jobs))
@@ -112,6 +115,7 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
+		last(context.WithoutCancel(ctx))
 	case err = <-served: // never http.ErrServerClosed: nobody has closed it yet
 	case err = <-ended:
 		running--

@@ -51,6 +51,7 @@ type Server struct {
 	Data                 string        `env:"DATA" envDefault:"gatehouse-data" help:"Folder for the database, keys and secrets."`
 	RequestIDHeader      string        `env:"API_REQUEST_ID_HEADER" alias:"REQUEST_ID_HEADER" bare:"REQUEST_ID_HEADER" check:"header" help:"Request header to take the request id from. Empty: every request gets a new one."`
 	MaxRequestDuration   time.Duration `env:"API_MAX_REQUEST_DURATION" envDefault:"10s" min:"0" help:"Longest time one request may take; 0 means no end."`
+	Drain                time.Duration `env:"DRAIN" envDefault:"2s" min:"0" max:"1m" help:"How long a server that is told to stop still serves while /health says 503, so that a load balancer sends its requests elsewhere. Not waited for on SQLite at a loopback address."`
 	OperatorToken        Secret        `env:"OPERATOR_TOKEN" help:"Bearer token that may do everything an administrator may; at least 16 characters. Empty: there is none."`
 	MasterKey            Secret        `env:"MASTER_KEY" help:"Key that seals secrets at rest: 32 bytes as base64, base64url or hex. Empty: the file master.key in DATA, made at the first start. Every node on one database needs the same one."`
 	CORSHeaders          []string      `env:"CORS_ALLOWED_HEADERS" check:"header" help:"Request headers browsers may send, besides the usual ones."`

@@ -42,7 +42,7 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 		t.Errorf("got warnings %v, want none", r.Warnings)
 	}
 	want := &config.Config{
-		Server: config.Server{Host: "127.0.0.1", Port: 8081, Data: "gatehouse-data", MaxRequestDuration: 10 * time.Second, Dialect: "auto"},
+		Server: config.Server{Host: "127.0.0.1", Port: 8081, Data: "gatehouse-data", MaxRequestDuration: 10 * time.Second, Drain: 2 * time.Second, Dialect: "auto"},
 		Database: config.Database{
 			Synchronous: "FULL", ConnLifetime: 30 * time.Minute, ConnIdle: 5 * time.Minute, HealthCheck: time.Minute,
 			StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 5 * time.Second, EventsKeep: 90 * 24 * time.Hour,
