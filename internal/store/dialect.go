@@ -29,8 +29,8 @@ type dialect struct {
 	// claim ends a query for work: rows that another worker is taking are
 	// passed over.
 	claim string
-	// countUser adds one to a counter that need not exist yet.
-	countUser string
+	// countUsers adds to a counter that need not exist yet.
+	countUsers string
 	// asText turns the JSON of a column into text that LIKE takes, with the
 	// column's name for %.
 	asText string

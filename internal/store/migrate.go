@@ -51,7 +51,7 @@ const safeToUndo = "-- Safe to undo"
 // has run anywhere is never edited.
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
-	err := db.goose(ctx, func(p *goose.Provider, pool *sql.DB) error {
+	err := db.goose(ctx, true, func(p *goose.Provider, pool *sql.DB) error {
 		rs, err := p.Up(ctx)
 		if err != nil && db.name == "sqlite" { // another process may have been at it: then there is nothing left to do
 			rs, err = p.Up(ctx)
@@ -67,10 +67,18 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	return applied, err
 }
 
-// Migrations lists every step and whether this database has it.
+// Migrations lists every step and whether this database has it. It waits for
+// nobody who migrates.
 func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 	var all []Migration
-	err := db.goose(ctx, func(p *goose.Provider, _ *sql.DB) error {
+	err := db.goose(ctx, false, func(p *goose.Provider, pool *sql.DB) error {
+		known, err := db.ours(ctx, pool)
+		if err != nil || !known { // nothing is there, and looking makes nothing
+			for _, s := range p.ListSources() {
+				all = append(all, Migration{s.Version, path.Base(s.Path), false})
+			}
+			return err
+		}
 		rs, err := p.Status(ctx)
 		for _, r := range rs {
 			all = append(all, Migration{r.Source.Version, path.Base(r.Source.Path), r.State == goose.StateApplied})
@@ -83,7 +91,7 @@ func (db *DB) Migrations(ctx context.Context) ([]Migration, error) {
 // StepDown undoes the newest migration, if that loses nothing. Every node must
 // run a program that does not need it.
 func (db *DB) StepDown(ctx context.Context) (undone Migration, err error) {
-	err = db.goose(ctx, func(p *goose.Provider, _ *sql.DB) error {
+	err = db.goose(ctx, true, func(p *goose.Provider, _ *sql.DB) error {
 		at, err := p.GetDBVersion(ctx)
 		if err != nil {
 			return err
@@ -134,36 +142,34 @@ func (db *DB) history() fs.FS {
 	return all
 }
 
-// goose runs f on connections of its own.
-func (db *DB) goose(ctx context.Context, f func(*goose.Provider, *sql.DB) error) error {
+// goose runs f on connections of its own; to change the schema it does so
+// alone.
+func (db *DB) goose(ctx context.Context, change bool, f func(*goose.Provider, *sql.DB) error) error {
 	pool, err := db.engine.migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	err = db.ours(ctx, pool)
+	known, err := db.ours(ctx, pool)
 	if err != nil {
 		return err
 	}
 	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true), goose.WithTableName(db.names.table("schema_migrations"))}
-	options, err = db.alone(options)
-	if err != nil {
-		return err
+	if change {
+		err = db.makeSchema(ctx, pool)
+		if err == nil {
+			options, err = db.alone(options)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	p, err := goose.NewProvider(db.dialect.goose, pool, db.history(), options...)
 	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}
-	at, err := p.GetDBVersion(ctx)
-	if err != nil {
-		at, err = p.GetDBVersion(ctx) // another process made the table at the same instant
-	}
-	if err != nil {
-		return fmt.Errorf("store: migrations: %w", err)
-	}
-	sources := p.ListSources()
-	if newest := sources[len(sources)-1].Version; at > newest {
-		err = db.beside(ctx, pool, at, newest)
+	if known {
+		err = db.beside(ctx, pool, p)
 		if err != nil {
 			return err
 		}
@@ -201,43 +207,63 @@ func (db *DB) alone(options []goose.ProviderOption) ([]goose.ProviderOption, err
 	return append(options, goose.WithLocker(l)), err
 }
 
-// ours refuses tables of another program under our names, and makes the schema
-// that the namespace names.
-func (db *DB) ours(ctx context.Context, pool *sql.DB) error {
+// ours reports whether a history of ours is there, and refuses tables of
+// another program under our names.
+func (db *DB) ours(ctx context.Context, pool *sql.DB) (known bool, err error) {
 	there, err := db.engine.tablesThere(ctx, pool)
 	if err != nil {
-		return err
+		return false, err
 	}
 	history := db.names.table("schema_migrations")
 	if i := strings.LastIndexByte(history, '.'); i >= 0 {
 		history = history[i+1:]
 	}
-	known := there[history]
+	known = there[history]
 	if known { // Supabase Auth has one of that name
 		_, err := pool.ExecContext(ctx, `SELECT version_id FROM `+db.names.table("schema_migrations")+` WHERE 1 = 0`)
 		known = err == nil
 	}
 	if known {
-		return nil
+		return true, nil
 	}
 	for t := range there {
 		_, mine := strings.CutPrefix(t, strings.TrimSuffix(db.names.prefix, "."))
 		name := strings.TrimPrefix(t, db.names.prefix)
 		if db.name == "sqlite" && db.names.prefix == "" || t == history || mine && tables[name] || tables[t] && !db.names.indexed() {
-			return errors.New("store: " + db.engine.place() + " holds the tables of another program (" + t + "); name another database in DATABASE_URL, or give ours a prefix with DB_NAMESPACE")
+			return false, errors.New("store: " + db.engine.place() + " holds the tables of another program (" + t + "); name another database in DATABASE_URL, or give ours a prefix with DB_NAMESPACE")
 		}
 	}
-	if !db.names.indexed() {
-		_, err = pool.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+strings.TrimSuffix(db.names.prefix, "."))
-		if err != nil {
-			return fmt.Errorf("store: schema: %w", err)
-		}
+	return false, nil
+}
+
+// makeSchema makes the schema the namespace names, if it is not there: to make
+// one takes a right that the owner of one need not have.
+func (db *DB) makeSchema(ctx context.Context, pool *sql.DB) error {
+	if db.names.indexed() {
+		return nil
+	}
+	name := strings.TrimSuffix(db.names.prefix, ".")
+	there, err := column(ctx, pool, `SELECT nspname FROM pg_namespace WHERE nspname = $1`, name)
+	if err == nil && !there[name] {
+		_, err = pool.ExecContext(ctx, `CREATE SCHEMA IF NOT EXISTS `+name)
+	}
+	if err != nil {
+		return fmt.Errorf("store: schema: %w", err)
 	}
 	return nil
 }
 
-// beside tells whether this program can serve on a schema newer than it knows.
-func (db *DB) beside(ctx context.Context, pool *sql.DB, at, newest int64) error {
+// beside refuses a schema that is newer than this program can serve on.
+func (db *DB) beside(ctx context.Context, pool *sql.DB, p *goose.Provider) error {
+	at, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("store: migrations: %w", err)
+	}
+	sources := p.ListSources()
+	newest := sources[len(sources)-1].Version
+	if at <= newest {
+		return nil
+	}
 	floor, err := db.floor(ctx, pool)
 	if err != nil {
 		return err

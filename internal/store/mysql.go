@@ -20,7 +20,7 @@ var mysqlDialect = &dialect{
 	name: "mysql", goose: goose.DialectMySQL,
 	holdSuffix: ` FOR UPDATE`,
 	claim:      ` FOR UPDATE SKIP LOCKED`,
-	countUser:  `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, 1) ON DUPLICATE KEY UPDATE n = n + 1`,
+	countUsers: `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
 	asText:     `%`,
 	verdict:    mysqlVerdict,
 	duplicate:  func(err error) bool { return mysqlNumber(err) == 1062 },
@@ -30,11 +30,13 @@ var mysqlDialect = &dialect{
 func mysqlVerdict(err error) verdict {
 	switch mysqlNumber(err) {
 	case 0:
-	case 1213, 1205, 1020: // deadlock, a lock that did not come in time, a row that changed
+	case 1213, 1205, 1020, // deadlock, a lock that did not come in time, a row that changed
+		8002, 8022, 8028, 9007: // TiDB: the commit met another, or a change of the schema
 		return raced
 	case 1053, 1047, 1927, 1290, 1836: // going down, not in the cluster, killed, read-only
 		return cutOff
-	case 3024, 1969, 1317, 1021, 1114, 1040, 1203, 1037, 1041: // took too long, full, too many, out of memory
+	case 3024, 1969, 1317, 1021, 1114, 1040, 1203, 1037, 1041, // took too long, full, too many, out of memory
+		9001, 9002, 9003, 9004, 9005: // TiDB: a part of it does not answer
 		return lost
 	default:
 		return final
@@ -211,7 +213,7 @@ func (db *mysqlDB) lend(ctx context.Context, fn func(conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // back into the pool
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.statement)
 	defer cancel()
 	return fn(&mysqlConn{names: db.names, ctx: ctx, c: c})
@@ -222,18 +224,22 @@ func (db *mysqlDB) write(ctx context.Context, fn func(conn) error) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // back into the pool
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.transaction)
 	defer cancel()
 	tx := &mysqlConn{names: db.names, ctx: ctx, c: c}
 	tx.put(`START TRANSACTION`, nil)
+	committed := false
+	defer func() {
+		if !committed && tx.begun { // also when fn panics: the next to use the connection must not find it in a transaction
+			tx.rollback()
+		}
+	}()
 	err = fn(tx)
 	if err == nil {
 		err = tx.commit()
 	}
-	if err != nil && tx.begun {
-		tx.rollback()
-	}
+	committed = err == nil
 	return err
 }
 

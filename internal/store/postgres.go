@@ -20,12 +20,12 @@ import (
 
 var postgresDialect = &dialect{
 	name: "postgres", numbered: true, goose: goose.DialectPostgres,
-	holdFirst: true,
-	claim:     ` FOR UPDATE SKIP LOCKED`,
-	countUser: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, 1) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + 1`,
-	asText:    `%`,
-	verdict:   postgresVerdict,
-	duplicate: func(err error) bool { return sqlState(err) == "23505" },
+	holdFirst:  true,
+	claim:      ` FOR UPDATE SKIP LOCKED`,
+	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
+	asText:     `%`,
+	verdict:    postgresVerdict,
+	duplicate:  func(err error) bool { return sqlState(err) == "23505" },
 }
 
 // raceStates are what others' work makes of ours: serialization failure,
@@ -44,8 +44,8 @@ func postgresVerdict(err error) verdict {
 		return raced
 	case slices.Contains(cutStates, state):
 		return cutOff
-	case state == "57014", strings.HasPrefix(state, "53"), strings.HasPrefix(state, "58"):
-		return lost // took too long, out of something, its disk
+	case state == "57014", state == "40003", strings.HasPrefix(state, "53"), strings.HasPrefix(state, "58"):
+		return lost // took too long, nobody knows, out of something, its disk
 	case state != "":
 		return final
 	}
@@ -193,7 +193,7 @@ func (db *postgresDB) look(ctx context.Context, c *pgx.ConnConfig, space string)
 	if err != nil {
 		return false, err
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	var pid int64
 	// A pooler hands out process numbers of its own.
 	err = conn.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&pid)

@@ -20,10 +20,10 @@ import (
 
 var sqliteDialect = &dialect{
 	name: "sqlite", quick: true, goose: goose.DialectSQLite3,
-	countUser: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, 1) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + 1`,
-	asText:    `CAST(% AS TEXT)`,
-	verdict:   sqliteVerdict,
-	duplicate: func(err error) bool { c := sqliteCode(err); return c == 1555 || c == 2067 }, // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
+	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
+	asText:     `CAST(% AS TEXT)`,
+	verdict:    sqliteVerdict,
+	duplicate:  func(err error) bool { c := sqliteCode(err); return c == 1555 || c == 2067 }, // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE
 }
 
 // sqliteVerdict reads the primary result code (sqlite.org/rescode.html).

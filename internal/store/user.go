@@ -90,7 +90,12 @@ func (tx *Tx) AddUser(u User) error {
 	if err != nil {
 		return err
 	}
-	return tx.later(tx.db.countUser, tx.Tenant, rand.N(userSlots))
+	return tx.countUsers(1)
+}
+
+// countUsers adds to the number of the tenant's users, in one row of several.
+func (tx *Tx) countUsers(n int) error {
+	return tx.later(tx.db.countUsers, tx.Tenant, rand.N(userSlots), n)
 }
 
 // SetUser writes every column of u that may change and moves UpdatedAt. It is
@@ -167,5 +172,5 @@ func (tx *Tx) DropUser(id UserID) error {
 	if err != nil {
 		return err
 	}
-	return tx.later(`UPDATE user_counts SET n = n - ? WHERE tenant_id = ? AND slot = (SELECT slot FROM (SELECT slot FROM user_counts WHERE tenant_id = ? ORDER BY slot LIMIT 1) least)`, 1, tx.Tenant, tx.Tenant)
+	return tx.countUsers(-1)
 }
