@@ -33,12 +33,14 @@ func (d *drain) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // until keeps serving for so long, or until ctx ends.
-func (d *drain) until(ctx context.Context, srv *http.Server, wait time.Duration) {
+func (d *drain) until(ctx context.Context, wait time.Duration) {
 	if wait == 0 {
 		return
 	}
+	// Connections end with their next answer and not at once, as
+	// http.Server.SetKeepAlivesEnabled would have it: a proxy may be sending on
+	// one that seems idle here.
 	d.on.Store(true)
-	srv.SetKeepAlivesEnabled(false)
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {

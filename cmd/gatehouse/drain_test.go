@@ -23,7 +23,7 @@ func TestDrain_servesOnWhileItSendsOthersAway(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
-		d.until(ctx, &http.Server{}, time.Hour)
+		d.until(ctx, time.Hour)
 		close(ended)
 	}()
 	for !d.on.Load() {

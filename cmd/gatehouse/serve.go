@@ -88,7 +88,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
-	stopping := func(ctx context.Context) { last.until(ctx, srv, draining(cfg)) }
+	stopping := func(ctx context.Context) { last.until(ctx, draining(cfg)) }
 	return serve(ctx, srv, ln, log, stopping, mails.Run, h.keepKeys, h.renewKeys, h.sweep)
 }
 
