@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 )
@@ -11,60 +10,52 @@ import (
 // went is there afterwards, and what was promised is done.
 func TestServe_aCrashLosesNothingThatWasAnswered(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	nobody := listenMail(t, false)
-	down := nobody.settings()
-	nobody.close() // its port refuses
-	s := spawn(t, dir, down...)
-	s.person("ada@example.com")
-	in := s.signIn("ada@example.com", password)
-	in = s.refresh(200, in.text("refresh_token"))
-	jwks := s.do(200, "GET", "/.well-known/jwks.json", nil).body
-	s.do(200, "POST", "/signup", object{"email": "bob@example.com", "password": password})
-	s.kill()
+	onEngines(t, func(t *testing.T, d database) {
+		dir := t.TempDir()
+		nobody := listenMail(t, false)
+		down := nobody.settings()
+		nobody.close() // its port refuses
+		s := spawn(t, dir, d.settings(down...)...)
+		s.person("ada@example.com")
+		in := s.signIn("ada@example.com", password)
+		in = s.refresh(200, in.text("refresh_token"))
+		jwks := s.do(200, "GET", "/.well-known/jwks.json", nil).body
+		s.do(200, "POST", "/signup", object{"email": "bob@example.com", "password": password})
+		s.kill()
 
-	// The lease of the process that died runs out. The test turns the row's
-	// clock and waits for none.
-	db := openSQL(t, filepath.Join(dir, "gatehouse-data", "gatehouse.db"))
-	res, err := db.Exec(`UPDATE outbox SET due_at = 1`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := res.RowsAffected()
-	if err != nil || n != 1 {
-		t.Fatalf("%d mails waited, %v", n, err)
-	}
-	err = db.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+		// The lease of the process that died runs out. The test turns the row's
+		// clock and waits for none.
+		if n := d.change(t, `UPDATE outbox SET due_at = 1`); n != 1 {
+			t.Fatalf("%d mails waited", n)
+		}
 
-	m := listenMail(t, false)
-	s = spawn(t, dir, m.settings()...)
-	// Keys, sessions, users.
-	if got := s.do(200, "GET", "/.well-known/jwks.json", nil).body; got != jwks {
-		t.Errorf("the keys are %s, were %s", got, jwks)
-	}
-	s.do(200, "GET", "/user", nil, bearer(in.text("access_token")))
-	in = s.refresh(200, in.text("refresh_token"))
-	s.signIn("ada@example.com", password)
-	// And the mail, once, with a link that works.
-	letter := m.await(t, "bob@example.com", 1)
-	s.delivered()
-	if got := len(m.to("bob@example.com")); got != 1 {
-		t.Errorf("the mail came %d times", got)
-	}
-	_, said := s.follow(s.linkOf(letter))
-	s.do(200, "GET", "/user", nil, bearer(said.Get("access_token")))
+		m := listenMail(t, false)
+		s = spawn(t, dir, d.settings(m.settings()...)...)
+		// Keys, sessions, users.
+		if got := s.do(200, "GET", "/.well-known/jwks.json", nil).body; got != jwks {
+			t.Errorf("the keys are %s, were %s", got, jwks)
+		}
+		s.do(200, "GET", "/user", nil, bearer(in.text("access_token")))
+		in = s.refresh(200, in.text("refresh_token"))
+		s.signIn("ada@example.com", password)
+		// And the mail, once, with a link that works.
+		letter := m.await(t, "bob@example.com", 1)
+		s.delivered()
+		if got := len(m.to("bob@example.com")); got != 1 {
+			t.Errorf("the mail came %d times", got)
+		}
+		_, said := s.follow(s.linkOf(letter))
+		s.do(200, "GET", "/user", nil, bearer(said.Get("access_token")))
 
-	// A planned restart is no different.
-	err = s.stop()
-	if err != nil {
-		t.Fatalf("it ended with %v\n%s", err, s.log)
-	}
-	s = spawn(t, dir, m.settings()...)
-	s.do(200, "GET", "/user", nil, bearer(in.text("access_token")))
-	s.refresh(200, in.text("refresh_token"))
+		// A planned restart is no different.
+		err := s.stop()
+		if err != nil {
+			t.Fatalf("it ended with %v\n%s", err, s.log)
+		}
+		s = spawn(t, dir, d.settings(m.settings()...)...)
+		s.do(200, "GET", "/user", nil, bearer(in.text("access_token")))
+		s.refresh(200, in.text("refresh_token"))
+	})
 }
 
 // linkOf takes the link out of a letter and turns it to where the server

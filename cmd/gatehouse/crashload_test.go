@@ -104,44 +104,46 @@ func (m *member) check(s *server) error {
 // spent can be spent again, and nobody is signed out.
 func TestServe_killedUnderLoadLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	members := make([]*member, 8)
-	for i := range members {
-		members[i] = &member{n: i}
-	}
-	each := func(what string, f func(*member) error) {
-		t.Helper()
-		var wg sync.WaitGroup
+	onEngines(t, func(t *testing.T, d database) {
+		dir := t.TempDir()
+		members := make([]*member, 8)
+		for i := range members {
+			members[i] = &member{n: i}
+		}
+		each := func(what string, f func(*member) error) {
+			t.Helper()
+			var wg sync.WaitGroup
+			for _, m := range members {
+				wg.Go(func() {
+					err := f(m)
+					if err != nil {
+						t.Errorf("%s, caller %d: %v", what, m.n, err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		emails, spent := 0, 0
+		for round := range 4 {
+			s := spawn(t, dir, d.settings("GOTRUE_MAILER_AUTOCONFIRM=true", "GOTRUE_SMTP_MAX_FREQUENCY=0s")...)
+			each("after a crash", func(m *member) error { return m.check(s) })
+			if round == 3 || t.Failed() {
+				break
+			}
+			time.AfterFunc(time.Duration(300+170*round)*time.Millisecond, s.kill)
+			each("under load", func(m *member) error { return m.live(s, round) })
+			<-s.ended
+			for _, m := range members {
+				emails, spent = emails+len(m.emails), spent+len(m.used)
+			}
+		}
+		refreshed := 0
 		for _, m := range members {
-			wg.Go(func() {
-				err := f(m)
-				if err != nil {
-					t.Errorf("%s, caller %d: %v", what, m.n, err)
-				}
-			})
+			refreshed += m.refreshed
 		}
-		wg.Wait()
-	}
-	emails, spent := 0, 0
-	for round := range 4 {
-		s := spawn(t, dir, "GOTRUE_MAILER_AUTOCONFIRM=true", "GOTRUE_SMTP_MAX_FREQUENCY=0s")
-		each("after a crash", func(m *member) error { return m.check(s) })
-		if round == 3 || t.Failed() {
-			break
+		if emails < 5 || spent < 5 || refreshed < 15 { // or the test proves nothing
+			t.Errorf("only %d sign-ups, %d refreshes and %d links were acknowledged", emails, refreshed, spent)
 		}
-		time.AfterFunc(time.Duration(300+170*round)*time.Millisecond, s.kill)
-		each("under load", func(m *member) error { return m.live(s, round) })
-		<-s.ended
-		for _, m := range members {
-			emails, spent = emails+len(m.emails), spent+len(m.used)
-		}
-	}
-	refreshed := 0
-	for _, m := range members {
-		refreshed += m.refreshed
-	}
-	if emails < 5 || spent < 5 || refreshed < 15 { // or the test proves nothing
-		t.Errorf("only %d sign-ups, %d refreshes and %d links were acknowledged", emails, refreshed, spent)
-	}
-	t.Logf("%d sign-ups, %d refreshes, %d links acknowledged, none lost", emails, refreshed, spent)
+		t.Logf("%d sign-ups, %d refreshes, %d links acknowledged, none lost", emails, refreshed, spent)
+	})
 }

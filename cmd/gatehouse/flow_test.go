@@ -11,115 +11,117 @@ import (
 // Mission: R08, R12, V01, V03, V06, V07, S01, S20, T20, T24, U01, U03, U17, T11
 func TestFlow_signUpToSignOut(t *testing.T) {
 	t.Parallel()
-	s := start(t)
-	for name, c := range map[string]struct {
-		prefix  string
-		netlify bool
-	}{
-		"at the root":    {"", false},
-		"like Supabase":  {"/auth/v1", false},
-		"like Netlify":   {"/.netlify/identity", true},
-		"by its headers": {"", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := *s
-			s.t = t
-			email := strings.ToLower(strings.ReplaceAll(name, " ", "-")) + "@example.com"
-			family := "X-Client-Info: supabase-js/2"
-			if c.netlify {
-				family = "X-Nf-Client: 1"
-			}
-			do := func(status int, method, path string, body any, headers ...string) answer {
-				t.Helper()
-				return s.do(status, method, c.prefix+path, body, append(headers, family)...)
-			}
-			// By address or by form: both forms of the password grant.
-			grant := func(status int) answer {
-				t.Helper()
+	onEngines(t, func(t *testing.T, d database) {
+		s := start(t, d.settings()...)
+		for name, c := range map[string]struct {
+			prefix  string
+			netlify bool
+		}{
+			"at the root":    {"", false},
+			"like Supabase":  {"/auth/v1", false},
+			"like Netlify":   {"/.netlify/identity", true},
+			"by its headers": {"", true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := *s
+				s.t = t
+				email := strings.ToLower(strings.ReplaceAll(name, " ", "-")) + "@example.com"
+				family := "X-Client-Info: supabase-js/2"
 				if c.netlify {
-					return do(status, "POST", "/token", url.Values{"grant_type": {"password"}, "username": {email}, "password": {password}})
+					family = "X-Nf-Client: 1"
 				}
-				return do(status, "POST", "/token?grant_type=password", object{"email": email, "password": password})
-			}
-
-			// A user, a mail, and no session yet.
-			a := do(200, "POST", "/signup", object{"email": strings.ToUpper(email), "password": password, "data": object{"name": "Ada", "age": 36, "tall": true}})
-			if a.text("id") == "" || a.text("email") != email || a.text("confirmation_sent_at") == "" || a.at("confirmed_at") != nil || a.at("access_token") != nil {
-				t.Fatalf("sign-up is answered %s", a.body)
-			}
-			if a.text("user_metadata", "name") != "Ada" || a.at("user_metadata", "age") != 36.0 || a.at("user_metadata", "tall") != true {
-				t.Errorf("the metadata is %v", a.at("user_metadata"))
-			}
-			grant(400)
-			m := s.mail(email, 1)
-
-			// The link.
-			var access, refresh string
-			link, err := url.Parse(m.Links[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.netlify {
-				secret, ok := strings.CutPrefix(link.Fragment, "confirmation_token=")
-				if !ok || !strings.HasPrefix(m.Links[0], s.url+"/#") {
-					t.Fatalf("the link is %s, want the site with a confirmation_token", m.Links[0])
+				do := func(status int, method, path string, body any, headers ...string) answer {
+					t.Helper()
+					return s.do(status, method, c.prefix+path, body, append(headers, family)...)
 				}
-				a = do(200, "POST", "/verify", object{"type": "signup", "token": secret})
-				access, refresh = a.text("access_token"), a.text("refresh_token")
-			} else {
-				s.do(200, "HEAD", m.Links[0], nil) // a scanner
-				s.do(200, "GET", m.Links[0], nil)  // another
-				target, said := s.follow(m.Links[0])
-				if strings.TrimSuffix(target, "/") != s.url || said.Get("type") != "signup" {
-					t.Errorf("the link leads to %s with %v", target, said)
+				// By address or by form: both forms of the password grant.
+				grant := func(status int) answer {
+					t.Helper()
+					if c.netlify {
+						return do(status, "POST", "/token", url.Values{"grant_type": {"password"}, "username": {email}, "password": {password}})
+					}
+					return do(status, "POST", "/token?grant_type=password", object{"email": email, "password": password})
 				}
-				access, refresh = said.Get("access_token"), said.Get("refresh_token")
-			}
-			if access == "" || refresh == "" {
-				t.Fatal("the link gave no session")
-			}
 
-			// The session.
-			do(401, "GET", "/user", nil)
-			bad := 403
-			if c.netlify {
-				bad = 401
-			}
-			do(bad, "GET", "/user", nil, bearer("rubbish"))
-			a = do(200, "GET", "/user", nil, bearer(access))
-			if a.text("email") != email || a.text("confirmed_at") == "" || a.text("created_at") == "" || a.text("updated_at") == "" || a.text("last_sign_in_at") == "" {
-				t.Errorf("the user is %s", a.body)
-			}
-			do(200, "PUT", "/user", object{"data": object{"age": 37, "name": nil, "note": "x"}}, bearer(access))
-			a = do(200, "GET", "/user", nil, bearer(access))
-			if meta, _ := a.at("user_metadata").(object); meta["age"] != 37.0 || meta["tall"] != true || meta["note"] != "x" || meta["name"] != nil {
-				t.Errorf("after a change the metadata is %v", a.at("user_metadata"))
-			}
+				// A user, a mail, and no session yet.
+				a := do(200, "POST", "/signup", object{"email": strings.ToUpper(email), "password": password, "data": object{"name": "Ada", "age": 36, "tall": true}})
+				if a.text("id") == "" || a.text("email") != email || a.text("confirmation_sent_at") == "" || a.at("confirmed_at") != nil || a.at("access_token") != nil {
+					t.Fatalf("sign-up is answered %s", a.body)
+				}
+				if a.text("user_metadata", "name") != "Ada" || a.at("user_metadata", "age") != 36.0 || a.at("user_metadata", "tall") != true {
+					t.Errorf("the metadata is %v", a.at("user_metadata"))
+				}
+				grant(400)
+				m := s.mail(email, 1)
 
-			// Signing in and refreshing.
-			a = grant(200)
-			if a.text("access_token") == "" || a.text("token_type") != "bearer" || a.at("expires_in") != 3600.0 || a.text("refresh_token") == "" {
-				t.Errorf("the password grant is answered %s", a.body)
-			}
-			var next answer
-			if c.netlify {
-				next = do(200, "POST", "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.text("refresh_token")}})
-			} else {
-				next = do(200, "POST", "/token?grant_type=refresh_token", object{"refresh_token": a.text("refresh_token")})
-			}
-			if next.text("refresh_token") == a.text("refresh_token") || next.text("refresh_token") == "" {
-				t.Errorf("refreshing is answered %s", next.body)
-			}
-			do(200, "GET", "/user", nil, bearer(next.text("access_token")))
+				// The link.
+				var access, refresh string
+				link, err := url.Parse(m.Links[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.netlify {
+					secret, ok := strings.CutPrefix(link.Fragment, "confirmation_token=")
+					if !ok || !strings.HasPrefix(m.Links[0], s.url+"/#") {
+						t.Fatalf("the link is %s, want the site with a confirmation_token", m.Links[0])
+					}
+					a = do(200, "POST", "/verify", object{"type": "signup", "token": secret})
+					access, refresh = a.text("access_token"), a.text("refresh_token")
+				} else {
+					s.do(200, "HEAD", m.Links[0], nil) // a scanner
+					s.do(200, "GET", m.Links[0], nil)  // another
+					target, said := s.follow(m.Links[0])
+					if strings.TrimSuffix(target, "/") != s.url || said.Get("type") != "signup" {
+						t.Errorf("the link leads to %s with %v", target, said)
+					}
+					access, refresh = said.Get("access_token"), said.Get("refresh_token")
+				}
+				if access == "" || refresh == "" {
+					t.Fatal("the link gave no session")
+				}
 
-			// Signing out ends this session and the one the link opened.
-			do(204, "POST", "/logout", nil, bearer(next.text("access_token")))
-			for _, dead := range []string{next.text("refresh_token"), refresh} {
-				do(400, "POST", "/token?grant_type=refresh_token", object{"refresh_token": dead})
-			}
-			do(bad, "GET", "/user", nil, bearer(access))
-		})
-	}
+				// The session.
+				do(401, "GET", "/user", nil)
+				bad := 403
+				if c.netlify {
+					bad = 401
+				}
+				do(bad, "GET", "/user", nil, bearer("rubbish"))
+				a = do(200, "GET", "/user", nil, bearer(access))
+				if a.text("email") != email || a.text("confirmed_at") == "" || a.text("created_at") == "" || a.text("updated_at") == "" || a.text("last_sign_in_at") == "" {
+					t.Errorf("the user is %s", a.body)
+				}
+				do(200, "PUT", "/user", object{"data": object{"age": 37, "name": nil, "note": "x"}}, bearer(access))
+				a = do(200, "GET", "/user", nil, bearer(access))
+				if meta, _ := a.at("user_metadata").(object); meta["age"] != 37.0 || meta["tall"] != true || meta["note"] != "x" || meta["name"] != nil {
+					t.Errorf("after a change the metadata is %v", a.at("user_metadata"))
+				}
+
+				// Signing in and refreshing.
+				a = grant(200)
+				if a.text("access_token") == "" || a.text("token_type") != "bearer" || a.at("expires_in") != 3600.0 || a.text("refresh_token") == "" {
+					t.Errorf("the password grant is answered %s", a.body)
+				}
+				var next answer
+				if c.netlify {
+					next = do(200, "POST", "/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {a.text("refresh_token")}})
+				} else {
+					next = do(200, "POST", "/token?grant_type=refresh_token", object{"refresh_token": a.text("refresh_token")})
+				}
+				if next.text("refresh_token") == a.text("refresh_token") || next.text("refresh_token") == "" {
+					t.Errorf("refreshing is answered %s", next.body)
+				}
+				do(200, "GET", "/user", nil, bearer(next.text("access_token")))
+
+				// Signing out ends this session and the one the link opened.
+				do(204, "POST", "/logout", nil, bearer(next.text("access_token")))
+				for _, dead := range []string{next.text("refresh_token"), refresh} {
+					do(400, "POST", "/token?grant_type=refresh_token", object{"refresh_token": dead})
+				}
+				do(bad, "GET", "/user", nil, bearer(access))
+			})
+		}
+	})
 }
 
 // The same steps with confirmation on and off, and what differs.
@@ -303,44 +305,46 @@ func TestVerify_directLinksFinishAtOnce(t *testing.T) {
 // Mission: P02, P04, P07, P09
 func TestRecover_givesANewPassword(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_SMTP_MAX_FREQUENCY=0s")
-	s.person("ada@example.com")
-	other := s.signIn("ada@example.com", password)
+	onEngines(t, func(t *testing.T, d database) {
+		s := start(t, d.settings("GOTRUE_SMTP_MAX_FREQUENCY=0s")...)
+		s.person("ada@example.com")
+		other := s.signIn("ada@example.com", password)
 
-	// Nobody learns who is here.
-	known := s.do(200, "POST", "/recover", object{"email": "ada@example.com"})
-	unknown := s.do(200, "POST", "/recover", object{"email": "nobody@example.com"})
-	if known.body != unknown.body {
-		t.Errorf("known %s, unknown %s", known.body, unknown.body)
-	}
-	first := s.mail("ada@example.com", 1)
+		// Nobody learns who is here.
+		known := s.do(200, "POST", "/recover", object{"email": "ada@example.com"})
+		unknown := s.do(200, "POST", "/recover", object{"email": "nobody@example.com"})
+		if known.body != unknown.body {
+			t.Errorf("known %s, unknown %s", known.body, unknown.body)
+		}
+		first := s.mail("ada@example.com", 1)
 
-	// The newer link replaces the older.
-	s.do(200, "POST", "/recover", object{"email": "ada@example.com"})
-	second := s.mail("ada@example.com", 2)
-	_, said := s.location(s.do(303, "POST", first.Links[0], mustQuery(t, first.Links[0])))
-	if said.Get("error_code") != "otp_expired" {
-		t.Errorf("the older link leads to %v", said)
-	}
-	s.do(403, "POST", "/verify", object{"type": "recovery", "email": "ada@example.com", "token": first.Code})
-	a := s.do(200, "POST", "/verify", object{"type": "recovery", "token_hash": mustQuery(t, second.Links[0]).Get("token")})
-	access := a.text("access_token")
+		// The newer link replaces the older.
+		s.do(200, "POST", "/recover", object{"email": "ada@example.com"})
+		second := s.mail("ada@example.com", 2)
+		_, said := s.location(s.do(303, "POST", first.Links[0], mustQuery(t, first.Links[0])))
+		if said.Get("error_code") != "otp_expired" {
+			t.Errorf("the older link leads to %v", said)
+		}
+		s.do(403, "POST", "/verify", object{"type": "recovery", "email": "ada@example.com", "token": first.Code})
+		a := s.do(200, "POST", "/verify", object{"type": "recovery", "token_hash": mustQuery(t, second.Links[0]).Get("token")})
+		access := a.text("access_token")
 
-	// Rules hold here too, and the old password is over at once.
-	weak := s.do(422, "PUT", "/user", object{"password": "abc"}, bearer(access))
-	if weak.text("error_code") != "weak_password" {
-		t.Errorf("a weak password is answered %s", weak.body)
-	}
-	s.do(422, "PUT", "/user", object{"password": password}, bearer(access))
-	s.do(200, "PUT", "/user", object{"password": "quite another one"}, bearer(access))
-	s.refuseSignIn(400, "ada@example.com", password)
-	s.signIn("ada@example.com", "quite another one")
-	s.refresh(400, other.text("refresh_token")) // whoever knew the old one is out
-	s.do(200, "GET", "/user", nil, bearer(access))
-	s.delivered()
-	if got := s.inbox("nobody@example.com"); len(got) != 0 {
-		t.Errorf("a stranger got %d mails", len(got))
-	}
+		// Rules hold here too, and the old password is over at once.
+		weak := s.do(422, "PUT", "/user", object{"password": "abc"}, bearer(access))
+		if weak.text("error_code") != "weak_password" {
+			t.Errorf("a weak password is answered %s", weak.body)
+		}
+		s.do(422, "PUT", "/user", object{"password": password}, bearer(access))
+		s.do(200, "PUT", "/user", object{"password": "quite another one"}, bearer(access))
+		s.refuseSignIn(400, "ada@example.com", password)
+		s.signIn("ada@example.com", "quite another one")
+		s.refresh(400, other.text("refresh_token")) // whoever knew the old one is out
+		s.do(200, "GET", "/user", nil, bearer(access))
+		s.delivered()
+		if got := s.inbox("nobody@example.com"); len(got) != 0 {
+			t.Errorf("a stranger got %d mails", len(got))
+		}
+	})
 }
 
 func mustQuery(t *testing.T, link string) url.Values {

@@ -38,8 +38,13 @@ func (l leakless) Run() int {
 //
 // Mission: C01, C04, U10
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+	testscript.Run(t, params("testdata"))
+}
+
+// params are those of all scripts.
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -50,7 +55,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"capture": capture, "private": private},
-	})
+	}
 }
 
 // capture NAME REGEXP sets a variable to the first group found in the last

@@ -239,7 +239,7 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 func banner(ctx context.Context, e env, h *house, address string, inbox bool) error {
 	url := h.cfg.Server.ExternalURL
 	link, offered, err := h.auth.OfferSetup(ctx)
-	if err != nil {
+	if err != nil && auth.CodeOf(err) != auth.Unavailable { // else serving is worth more than the offer
 		return err
 	}
 	text := fmt.Sprintf(`Gatehouse %s is listening on %s

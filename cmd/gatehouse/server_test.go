@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"html"
@@ -12,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -83,6 +81,7 @@ type server struct {
 	t        *testing.T
 	url      string // where it listens, by its own word
 	dir      string // its working folder
+	db       database
 	out, log *tape
 	http     *http.Client
 	ended    chan struct{} // closed when it has ended
@@ -115,20 +114,25 @@ func startIn(t *testing.T, dir string, settings ...string) *server {
 // boot is startIn with exactly these settings.
 func boot(t *testing.T, dir string, environ []string) *server {
 	t.Helper()
+	return launch(t, dir, environ).listening()
+}
+
+// launch is boot that does not wait; listening does.
+func launch(t *testing.T, dir string, environ []string) *server {
 	ctx, cancel := context.WithCancel(context.Background())
-	s := newServer(t, dir)
+	s := newServer(t, dir, environ)
 	s.end = cancel
 	go func() {
 		defer close(s.ended)
 		s.err = run(ctx, nil, env{environ: environ, dir: dir, in: strings.NewReader(""), out: s.out, err: s.log})
 	}()
-	return s.listening()
+	return s
 }
 
 // spawn runs a server as a process of its own.
 func spawn(t *testing.T, dir string, settings ...string) *server {
 	t.Helper()
-	s := newServer(t, dir)
+	s := newServer(t, dir, settings)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -147,9 +151,9 @@ func spawn(t *testing.T, dir string, settings ...string) *server {
 	return s.listening()
 }
 
-func newServer(t *testing.T, dir string) *server {
+func newServer(t *testing.T, dir string, environ []string) *server {
 	return &server{
-		t: t, dir: dir, out: newTape(), log: newTape(), ended: make(chan struct{}),
+		t: t, dir: dir, db: databaseOf(dir, environ), out: newTape(), log: newTape(), ended: make(chan struct{}),
 		http: &http.Client{
 			Transport:     &http.Transport{MaxIdleConnsPerHost: 100},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -346,27 +350,6 @@ func (s *server) mail(to string, n int) notify.Received {
 func (s *server) delivered() {
 	s.t.Helper()
 	until(s.t, "an empty outbox", func() bool { return s.sql(`SELECT count(*) FROM outbox WHERE dead_at = 0`) == "0" })
-}
-
-// sql reads one value out of the server's database.
-func (s *server) sql(query string, args ...any) (value string) {
-	s.t.Helper()
-	db := openSQL(s.t, filepath.Join(s.dir, "gatehouse-data", "gatehouse.db"))
-	defer db.Close()
-	err := db.QueryRow(query, args...).Scan(&value)
-	if err != nil {
-		s.t.Fatalf("%s: %v", query, err)
-	}
-	return value
-}
-
-func openSQL(t *testing.T, path string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+path+"?_busy_timeout=5000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
 }
 
 var hidden = regexp.MustCompile(`<input type="hidden" name="(\w+)" value="([^"]*)">`)

@@ -62,58 +62,60 @@ func TestSignIn_replacesAnImportedHash(t *testing.T) {
 // Mission: T11, T13, T20
 func TestSessions_liveAndEndTogetherOrAlone(t *testing.T) {
 	t.Parallel()
-	s := start(t, "GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL=0")
-	s.person("ada@example.com")
+	onEngines(t, func(t *testing.T, d database) {
+		s := start(t, d.settings("GOTRUE_SECURITY_REFRESH_TOKEN_REUSE_INTERVAL=0")...)
+		s.person("ada@example.com")
 
-	// Many at once, all good.
-	sessions := make([]answer, 8)
-	var wg sync.WaitGroup
-	for i := range sessions {
-		wg.Go(func() {
-			a, err := s.ask("POST", "/token?grant_type=password", object{"email": "ada@example.com", "password": password})
-			if err != nil || a.status != 200 {
-				t.Errorf("%v: %d %s", err, a.status, a.body)
-			}
-			sessions[i] = a
-		})
-	}
-	wg.Wait()
-	if t.Failed() {
-		return
-	}
-	seen := map[string]bool{}
-	for i, a := range sessions {
-		s.do(200, "GET", "/user", nil, bearer(a.text("access_token")))
-		sessions[i] = s.refresh(200, a.text("refresh_token"))
-		seen[sessions[i].text("refresh_token")] = true
-	}
-	if len(seen) != len(sessions) {
-		t.Errorf("%d different refresh tokens, want %d", len(seen), len(sessions))
-	}
+		// Many at once, all good.
+		sessions := make([]answer, 8)
+		var wg sync.WaitGroup
+		for i := range sessions {
+			wg.Go(func() {
+				a, err := s.ask("POST", "/token?grant_type=password", object{"email": "ada@example.com", "password": password})
+				if err != nil || a.status != 200 {
+					t.Errorf("%v: %d %s", err, a.status, a.body)
+				}
+				sessions[i] = a
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		seen := map[string]bool{}
+		for i, a := range sessions {
+			s.do(200, "GET", "/user", nil, bearer(a.text("access_token")))
+			sessions[i] = s.refresh(200, a.text("refresh_token"))
+			seen[sessions[i].text("refresh_token")] = true
+		}
+		if len(seen) != len(sessions) {
+			t.Errorf("%d different refresh tokens, want %d", len(seen), len(sessions))
+		}
 
-	// A token used long ago ends its session, and no other.
-	first := sessions[0].text("refresh_token")
-	second := s.refresh(200, first).text("refresh_token")
-	third := s.refresh(200, second).text("refresh_token")
-	replay := s.refresh(400, first)
-	if replay.text("error_code") != "refresh_token_already_used" {
-		t.Errorf("a replayed token is answered %s", replay.body)
-	}
-	s.refresh(400, third)
-	s.refresh(200, sessions[1].text("refresh_token"))
+		// A token used long ago ends its session, and no other.
+		first := sessions[0].text("refresh_token")
+		second := s.refresh(200, first).text("refresh_token")
+		third := s.refresh(200, second).text("refresh_token")
+		replay := s.refresh(400, first)
+		if replay.text("error_code") != "refresh_token_already_used" {
+			t.Errorf("a replayed token is answered %s", replay.body)
+		}
+		s.refresh(400, third)
+		s.refresh(200, sessions[1].text("refresh_token"))
 
-	// One alone, all others, all.
-	s.do(204, "POST", "/logout?scope=local", nil, bearer(sessions[1].text("access_token")))
-	s.refresh(400, sessions[1].text("refresh_token"))
-	s.do(204, "POST", "/logout?scope=others", nil, bearer(sessions[2].text("access_token")))
-	s.refresh(400, sessions[3].text("refresh_token"))
-	kept := s.refresh(200, sessions[2].text("refresh_token"))
-	late := s.signIn("ada@example.com", password)
-	s.do(204, "POST", "/logout", nil, bearer(kept.text("access_token")))
-	for _, a := range append(sessions, kept, late) {
-		s.refresh(400, a.text("refresh_token"))
-		s.do(403, "GET", "/user", nil, bearer(a.text("access_token")))
-	}
+		// One alone, all others, all.
+		s.do(204, "POST", "/logout?scope=local", nil, bearer(sessions[1].text("access_token")))
+		s.refresh(400, sessions[1].text("refresh_token"))
+		s.do(204, "POST", "/logout?scope=others", nil, bearer(sessions[2].text("access_token")))
+		s.refresh(400, sessions[3].text("refresh_token"))
+		kept := s.refresh(200, sessions[2].text("refresh_token"))
+		late := s.signIn("ada@example.com", password)
+		s.do(204, "POST", "/logout", nil, bearer(kept.text("access_token")))
+		for _, a := range append(sessions, kept, late) {
+			s.refresh(400, a.text("refresh_token"))
+			s.do(403, "GET", "/user", nil, bearer(a.text("access_token")))
+		}
+	})
 }
 
 // Mission: S19

@@ -123,44 +123,46 @@ func TestServe_theInboxIsShownToNobodyElse(t *testing.T) {
 
 func TestSetup_makesTheFirstAdministratorOnce(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := startIn(t, dir)
-	link, err := s.out.await(`(http\S+/setup\?token=\S+)`, s.ended)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := form(s.do(200, "GET", link, nil).body)
-	fields.Set("email", "root@example.com")
+	onEngines(t, func(t *testing.T, d database) {
+		dir := t.TempDir()
+		s := startIn(t, dir, d.settings()...)
+		link, err := s.out.await(`(http\S+/setup\?token=\S+)`, s.ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := form(s.do(200, "GET", link, nil).body)
+		fields.Set("email", "root@example.com")
 
-	// A slip spends nothing.
-	fields.Set("password", "abc")
-	if a := s.do(422, "POST", "/setup", fields); !strings.Contains(a.body, "at least 6 characters") {
-		t.Errorf("a weak password is answered %s", a.body)
-	}
-	fields.Set("password", password)
-	s.do(400, "POST", "/setup", fields, "Sec-Fetch-Site: cross-site")
-	s.do(200, "POST", "/setup", fields)
+		// A slip spends nothing.
+		fields.Set("password", "abc")
+		if a := s.do(422, "POST", "/setup", fields); !strings.Contains(a.body, "at least 6 characters") {
+			t.Errorf("a weak password is answered %s", a.body)
+		}
+		fields.Set("password", password)
+		s.do(400, "POST", "/setup", fields, "Sec-Fetch-Site: cross-site")
+		s.do(200, "POST", "/setup", fields)
 
-	// They may do what an administrator may, and the link is dead.
-	access := s.signIn("root@example.com", password).text("access_token")
-	users := s.do(200, "GET", "/admin/users", nil, bearer(access))
-	if list, _ := users.at("users").([]any); len(list) != 1 {
-		t.Errorf("the list of users is %s", users.body)
-	}
-	s.do(403, "GET", link, nil)
-	fields.Set("email", "second@example.com")
-	s.do(403, "POST", "/setup", fields)
-	s.refuseSignIn(400, "second@example.com", password)
+		// They may do what an administrator may, and the link is dead.
+		access := s.signIn("root@example.com", password).text("access_token")
+		users := s.do(200, "GET", "/admin/users", nil, bearer(access))
+		if list, _ := users.at("users").([]any); len(list) != 1 {
+			t.Errorf("the list of users is %s", users.body)
+		}
+		s.do(403, "GET", link, nil)
+		fields.Set("email", "second@example.com")
+		s.do(403, "POST", "/setup", fields)
+		s.refuseSignIn(400, "second@example.com", password)
 
-	// The next start offers no link.
-	err = s.stop()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s = startIn(t, dir)
-	if strings.Contains(s.out.String(), "setup") {
-		t.Errorf("a second administrator is offered: %s", s.out)
-	}
+		// The next start offers no link.
+		err = s.stop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s = startIn(t, dir, d.settings()...)
+		if strings.Contains(s.out.String(), "setup") {
+			t.Errorf("a second administrator is offered: %s", s.out)
+		}
+	})
 }
 
 func TestServe_refusesToListenEverywhereWithoutMail(t *testing.T) {

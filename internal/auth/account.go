@@ -94,12 +94,12 @@ func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes,
 		return err
 	}
 	if email != "" && email != u.Email {
-		_, err = tx.UserByEmail(email)
-		if err == nil {
-			return fail(EmailTaken)
-		}
-		if !errors.Is(err, store.ErrNotFound) {
+		taken, err := tx.EmailTaken(email)
+		if err != nil {
 			return err
+		}
+		if taken {
+			return fail(EmailTaken)
 		}
 		err = s.tooSoon(u.EmailChangeSentAt, tx.Now) // of any address: nobody's session is a way to mail strangers
 		if err != nil {

@@ -177,7 +177,7 @@ func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error
 	}
 	err = tx.AddSession(sess)
 	if err == nil && s.policy.SessionsPerUser > 0 {
-		err = tx.CapSessions(u.ID, s.policy.SessionsPerUser, "too many sessions")
+		err = tx.CapSessions(u.ID, s.policy.SessionsPerUser, sess.ID, "too many sessions")
 	}
 	if err != nil {
 		return Session{}, err

@@ -17,7 +17,7 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 		return nil, err
 	}
 	var u User
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	invite := func(tx *store.Tx) error {
 		u, err = s.invited(tx, c, email, data)
 		if err != nil {
 			return err
@@ -28,7 +28,11 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 		}
 		u.InvitedAt, u.ConfirmationSentAt = tx.Now, tx.Now
 		return tx.SetUser(&u)
-	})
+	}
+	err = s.db.Write(ctx, c.Tenant, invite)
+	if errors.Is(err, store.ErrDuplicate) { // made between our read and our write, on another node
+		err = s.db.Write(ctx, c.Tenant, invite)
+	}
 	if errors.Is(err, store.ErrDuplicate) {
 		return nil, fail(EmailTaken)
 	}

@@ -18,12 +18,15 @@ type ring struct {
 	configured []token.Key // by configuration; then the house makes none
 	keys       *token.Keys
 
-	mu     sync.Mutex // guards loaded; held while the ring is read anew
+	mu     sync.Mutex // guards asked; held while the ring is read anew
+	asked  time.Time  // when an unknown key id last made it be read
 	loaded time.Time
 }
 
 // reloadEvery bounds how often an unknown key id makes the ring be read again.
-const reloadEvery = 10 * time.Second
+// It is short, because a key may be new, and every token of it would be refused
+// meanwhile.
+const reloadEvery = time.Second
 
 // signingKeySeal is the purpose private keys are sealed for; their kid is bound.
 const signingKeySeal = "signing key"
@@ -61,14 +64,19 @@ func (s *Service) CheckRoot(ctx context.Context) error {
 	return err
 }
 
-// reloadKeys reads the ring again if that was not done just now.
-func (s *Service) reloadKeys(ctx context.Context) bool {
+// reloadKeys reads the ring again, if no unknown key made it do so just now.
+func (s *Service) reloadKeys(ctx context.Context) error {
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
-	if s.db.Now().Sub(s.ring.loaded) < reloadEvery {
-		return false
+	now := s.db.Now()
+	if since := now.Sub(s.ring.asked); since >= 0 && since < reloadEvery {
+		return nil
 	}
-	return s.loadKeys(ctx) == nil
+	err := s.loadKeys(ctx)
+	if err == nil {
+		s.ring.asked = now
+	}
+	return err
 }
 
 func (s *Service) loadKeys(ctx context.Context) error {
@@ -132,6 +140,9 @@ func (s *Service) ownKeys(ctx context.Context) ([]token.Key, error) {
 	return keys, nil
 }
 
+// farBehind is further back than any node's clock is wrong.
+const farBehind = 12 * time.Hour
+
 // noKey says that the house needs its first key.
 func noKey(have []store.SigningKey, _ time.Time) bool { return len(have) == 0 }
 
@@ -139,6 +150,9 @@ func noKey(have []store.SigningKey, _ time.Time) bool { return len(have) == 0 }
 // says so of the keys there are; of several nodes that find so one makes it.
 func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, due func([]store.SigningKey, time.Time) bool) error {
 	signsAt := s.db.Now().Add(overlap)
+	if overlap == 0 && due == nil {
+		signsAt = s.db.Now().Add(-farBehind)
+	}
 	k, der, err := token.NewES256(signsAt)
 	if err != nil {
 		return err
@@ -163,10 +177,11 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, d
 			return err
 		}
 		// What the old keys sign until then must verify until it expires; with
-		// no overlap they are not trusted any more at all.
+		// no overlap they are not trusted any more at all, and no node's clock is
+		// so far behind that it is before then.
 		retire := signsAt.Add(s.policy.AccessTTL + time.Hour)
 		if overlap == 0 {
-			retire = tx.Now
+			retire = tx.Now.Add(-farBehind)
 		}
 		err = tx.RetireSigningKeys(k.ID, retire)
 		if err == nil {

@@ -62,16 +62,27 @@ func (s *Service) SignOutUser(ctx context.Context, c Caller, id UserID) (n int, 
 // SignOutAll ends every session there is: after a backup was put back, or a
 // break-in.
 //
-// Events: SignedOut, one for all.
+// Sessions end a thousand at a time; one that fails leaves those before it
+// ended, and may be asked for again.
+//
+// Events: SignedOut, one for each thousand that had a living one.
 func (s *Service) SignOutAll(ctx context.Context, c Caller) (n int, err error) {
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		n, err = tx.EndAllSessions("all signed out by an administrator")
+	const bite = 1000
+	for last, first := (SessionID{}), true; first || !last.IsZero(); first = false {
+		after, ended := last, 0
+		err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+			last, ended, err = tx.EndAllSessions(after, bite, "all signed out by an administrator")
+			if err != nil || ended == 0 {
+				return err
+			}
+			return s.emit(tx, c, SignedOut, UserID{}, SessionID{}, map[string]any{"reason": "everybody", "sessions": ended})
+		})
 		if err != nil {
-			return err
+			return n, err
 		}
-		return s.emit(tx, c, SignedOut, UserID{}, SessionID{}, map[string]any{"reason": "everybody", "sessions": n})
-	})
-	return n, err
+		n += ended
+	}
+	return n, nil
 }
 
 // manyEnded is from when on sessions that end together share one event: a user

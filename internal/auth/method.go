@@ -98,15 +98,17 @@ type Desk struct {
 // checked must not let its bearer in.
 func (d *Desk) PasswordIs(id UserID, hash, next string) (bool, error) {
 	cred := store.Credential{UserID: id, Kind: "password", Lookup: id[:], Data: []byte(hash)}
-	if next != "" {
-		return d.tx.SwapCredential(cred, []byte(next))
-	}
+	// The user first, who is held by it: whoever changes the password takes them
+	// in the same order.
 	u, now, err := d.tx.UserPassword(id)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
 	d.user = &u
-	return err == nil && string(now) == hash, err
+	if err != nil || string(now) != hash || next == "" {
+		return err == nil && string(now) == hash, err
+	}
+	return d.tx.SwapCredential(cred, []byte(next))
 }
 
 // whose returns the user with that id.

@@ -163,8 +163,11 @@ func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) 
 // tooSoon refuses a second mail of a kind within MailEvery of the last.
 func (s *Service) tooSoon(last, now time.Time) error {
 	wait := s.policy.MailEvery - now.Sub(last)
-	if last.IsZero() || wait <= 0 || last.After(now) { // the clock was set back: better one mail too many
+	// A little ahead of us may be another node's clock, or a mail that went out
+	// while we waited for the user. Far ahead, the clock was set back: better one
+	// mail too many.
+	if last.IsZero() || wait <= 0 || wait > 2*s.policy.MailEvery {
 		return nil
 	}
-	return &Error{Code: TooSoon, RetryAfter: wait}
+	return &Error{Code: TooSoon, RetryAfter: min(wait, s.policy.MailEvery)}
 }

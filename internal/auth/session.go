@@ -41,8 +41,12 @@ func (s *Service) claims(ctx context.Context, access string) (*token.Claims, err
 		return nil, fail(TokenMissing)
 	}
 	claims, err := s.ring.keys.Verify(access, s.db.Now())
-	if err != nil && !s.ring.keys.Knows(access) && s.reloadKeys(ctx) {
-		claims, err = s.ring.keys.Verify(access, s.db.Now()) // another node may have made the key
+	if err != nil && !s.ring.keys.Knows(access) { // another node may have made the key
+		failed := s.reloadKeys(ctx)
+		if CodeOf(failed) == Unavailable {
+			return nil, failed // a token that cannot be judged is not a bad one: clients would sign out
+		}
+		claims, err = s.ring.keys.Verify(access, s.db.Now())
 	}
 	if err != nil {
 		return nil, &Error{Code: TokenInvalid, Err: err}

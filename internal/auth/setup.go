@@ -12,8 +12,14 @@ import (
 // setupSubject is whom the one setup question is put to: nobody yet.
 var setupSubject = make([]byte, 16)
 
+// setupUsers is up to how many users a house is new enough to look for its
+// first administrator: the look goes through all of them, at every start.
+const setupUsers = 10_000
+
 // OfferSetup makes the one-time secret that makes the first administrator, in
-// place of any earlier one. ok is false where there is an administrator.
+// place of any earlier one. ok is false where there is an administrator, or so
+// many users that somebody must be in charge of them; gatehouse user promote
+// makes one there.
 func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err error) {
 	link = secret.Token()
 	data, err := json.Marshal(Question{})
@@ -21,6 +27,11 @@ func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err err
 		return "", false, err
 	}
 	offer := func(tx *store.Tx) error {
+		users, err := tx.CountUsers()
+		ok = users <= setupUsers
+		if err != nil || !ok {
+			return err
+		}
 		n, err := tx.CountRole(s.policy.AdminRole)
 		ok = n == 0
 		if err != nil || !ok {
@@ -45,6 +56,9 @@ func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err err
 // PasswordTooLong, EmailTaken, Busy. Events: SignedUp, FirstAdmin.
 func (s *Service) Setup(ctx context.Context, c Caller, link, email, password string) (*User, error) {
 	_, err := s.Link(ctx, c, []Kind{KindSetup}, link) // before the slow part: strangers must not make us hash
+	if CodeOf(err) == Unavailable {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fail(SetupClosed)
 	}

@@ -1,6 +1,7 @@
 // Package authtest gives tests a whole house: a real auth.Service over a real
 // database of its own, every way in, a clock to turn, and the mails it sends.
-// Begin with New; mail.go reads what was mailed, people.go has the few steps
+// Begin with New; Again makes more nodes of it, and Frail one whose database
+// can be taken away. mail.go reads what was mailed, people.go has the few steps
 // most tests begin with.
 //
 // It must never be imported by anything but tests, and it fakes nothing: codes
@@ -53,30 +54,50 @@ func Policy() auth.Policy {
 func New(t testing.TB, options ...func(*auth.Options)) *House {
 	t.Helper()
 	db, clock := storetest.New(t)
+	return over(t, db, clock, options)
+}
+
+// over returns a house over an empty database.
+func over(t testing.TB, db *store.DB, clock *storetest.Clock, options []func(*auth.Options)) *House {
+	t.Helper()
 	root, err := secret.NewRoot(secret.GenerateRoot())
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &House{DB: db, Clock: clock, Root: root, Inbox: notify.NewInbox(clock.Now)}
-	h.outbox = outbox.New(outbox.Options{
-		DB: db, Root: root, Sender: h.Inbox, Workers: 1, // one, so that mails arrive in the order they were queued
-		Templates: notify.NewTemplates(notify.Options{SiteURL: Policy().SiteURL, Now: clock.Now}),
-	})
 	h.open(t, options)
 	return h
 }
 
-// Again returns another Service over the same database and root key: the
-// house after a restart, or a second node. Options are as for New.
+// Again returns another Service by the same clock and root key, with
+// connections of its own to the same database: the house after a restart, or a
+// second node. Options are as for New. What any of them mails, all of them
+// find.
 func (h *House) Again(t testing.TB, options ...func(*auth.Options)) *House {
 	t.Helper()
 	next := *h
+	next.DB = storetest.Again(t, h.DB)
 	next.open(t, options)
 	return &next
 }
 
+// Nodes returns n nodes of one house, h the first of them. Options are those of
+// the others.
+func (h *House) Nodes(t testing.TB, n int, options ...func(*auth.Options)) []*House {
+	t.Helper()
+	all := []*House{h}
+	for len(all) < n {
+		all = append(all, h.Again(t, options...))
+	}
+	return all
+}
+
 func (h *House) open(t testing.TB, options []func(*auth.Options)) {
 	t.Helper()
+	h.outbox = outbox.New(outbox.Options{
+		DB: h.DB, Root: h.Root, Sender: h.Inbox, Workers: 1, // one, so that mails arrive in the order they were queued
+		Templates: notify.NewTemplates(notify.Options{SiteURL: Policy().SiteURL, Now: h.Clock.Now}),
+	})
 	h.hashes = &hashes{clock: h.Clock}
 	// More slots than processors and a long queue: races are wanted here, and
 	// refusals are the pool's own tests'.

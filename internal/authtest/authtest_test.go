@@ -2,6 +2,7 @@ package authtest_test
 
 import (
 	"testing"
+	"time"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
@@ -33,5 +34,39 @@ func TestHouse_countsHashes(t *testing.T) {
 	h.Enter(t, "ann@example.com", "a good password")
 	if got := h.Hashes(); got != 2 || seen != 1 {
 		t.Errorf("%d hashes, hook called %d times; want 2 and 1", got, seen)
+	}
+}
+
+func TestNodes_shareAHouseAndNoConnection(t *testing.T) {
+	h := authtest.New(t)
+	nodes := h.Nodes(t, 3)
+	if len(nodes) != 3 || nodes[0] != h || nodes[1].DB == h.DB || nodes[2].DB == nodes[1].DB || nodes[1].Service == h.Service {
+		t.Fatal("want this house and two more nodes, each with a database connection and a Service of its own")
+	}
+	g := nodes[0].Join(t, "ann@example.com", "a good password")
+	g = nodes[1].Trade(t, g.Refresh)
+	if got := nodes[2].View(t, g.Access).User.Email; got != "ann@example.com" {
+		t.Errorf("the third node takes the token for %q's, want ann's", got)
+	}
+	nodes[1].Clock.Advance(time.Hour)
+	if !h.DB.Now().Equal(nodes[2].DB.Now()) {
+		t.Error("the clocks of two nodes differ")
+	}
+	if a, b := len(nodes[2].Mails(t, "ann@example.com")), len(h.Mails(t, "ann@example.com")); a != 1 || b != 1 {
+		t.Errorf("one node finds %d mails and another %d, want the same one", a, b)
+	}
+}
+
+func TestFrail_losesItsDatabaseAndGetsItBack(t *testing.T) {
+	h, o := authtest.Frail(t)
+	h.Join(t, "ann@example.com", "a good password")
+	for _, begin := range []func(testing.TB){o.Cut, o.Stall} {
+		begin(t)
+		_, err := h.ByPassword(t, "ann@example.com", "a good password")
+		if err == nil {
+			t.Error("somebody signed in without a database")
+		}
+		o.Mend(t)
+		h.Enter(t, "ann@example.com", "a good password")
 	}
 }

@@ -105,7 +105,7 @@ func (p *pages) doSetup(w http.ResponseWriter, r *http.Request) error {
 	token, email := r.PostForm.Get("token"), r.PostForm.Get("email")
 	u, err := p.Auth.Setup(r.Context(), web.Caller(r), token, email, r.PostForm.Get("password"))
 	code := auth.CodeOf(err)
-	if err != nil && code != auth.SetupClosed && code != auth.Internal && code != auth.Busy { // what a person can mend
+	if err != nil && code != auth.SetupClosed && code != auth.Internal && code != auth.Busy && code != auth.Unavailable { // what a person can mend
 		web.LineOf(r).Code = string(code)
 		return p.setup.Write(w, http.StatusUnprocessableEntity, "Make the first administrator", map[string]string{
 			"Token": token, "Email": email, "Problem": problems(err),
@@ -149,6 +149,8 @@ func problems(err error) string {
 		return "The form could not be read."
 	case auth.Busy, auth.TooMany:
 		return "Too many requests at once. Please try again in a moment."
+	case auth.Unavailable:
+		return "That cannot be done at the moment. Please try again shortly."
 	case auth.InvalidInput:
 		problem, ok := e.Params["problem"].(string)
 		if ok {
@@ -171,6 +173,9 @@ func (p *pages) fail(w http.ResponseWriter, _ *http.Request, err error) {
 	case auth.Busy, auth.TooMany:
 		status = http.StatusTooManyRequests
 		web.RetryAfter(w, err)
+	case auth.Unavailable:
+		status = http.StatusServiceUnavailable
+		web.RetryAfter(w, auth.Told(err))
 	case auth.Internal:
 		status = http.StatusInternalServerError
 	}

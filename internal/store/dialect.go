@@ -21,14 +21,17 @@ type dialect struct {
 	quick    bool // round trips cost nothing
 	goose    goose.Dialect
 
-	// holdFirst: a user is locked by a statement of its own before it is read,
-	// so that the reading statement sees all that was committed before. Else
-	// holdSuffix does it in one.
-	holdFirst  bool
-	holdSuffix string
+	// holdFirst locks a user by a statement of its own before it is read, so
+	// that the reading statement sees all that was committed before, and the
+	// user is locked before anything else that is read with it. It has the
+	// condition for %. Empty: there is one writer.
+	holdFirst string
 	// claim ends a query for work: rows that another worker is taking are
 	// passed over.
 	claim string
+	// bySessionsUser names the index of a user's sessions to an engine that may
+	// take another, and would lock what it walks over.
+	bySessionsUser string
 	// countUsers adds to a counter that need not exist yet.
 	countUsers string
 	// asText turns the JSON of a column into text that LIKE takes, with the
@@ -168,15 +171,10 @@ func plain(args []any) []any {
 
 // hold locks the user that a Write is about to read, until it commits: two who
 // change one user at an instant do so one after the other, and neither writes
-// back what the other has changed. It returns what ends the reading statement.
-func (tx *Tx) hold(where string, args ...any) (suffix string, err error) {
-	if tx.may != writes {
-		return "", nil
+// back what the other has changed.
+func (tx *Tx) hold(where string, args ...any) error {
+	if tx.may != writes || tx.db.holdFirst == "" {
+		return nil
 	}
-	if tx.db.holdFirst {
-		// Not a key of the row is changed here, so that a session may be added
-		// meanwhile by whoever holds no lock on its user.
-		err = tx.later(`SELECT 1 FROM users u WHERE u.tenant_id = ? AND `+where+` FOR NO KEY UPDATE`, append([]any{tx.Tenant}, args...)...)
-	}
-	return tx.db.holdSuffix, err
+	return tx.later(strings.Replace(tx.db.holdFirst, "%", where, 1), append([]any{tx.Tenant}, args...)...)
 }

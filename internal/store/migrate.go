@@ -52,6 +52,10 @@ const safeToUndo = "-- Safe to undo"
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
 	err := db.goose(ctx, true, func(p *goose.Provider, pool *sql.DB) error {
+		err := db.beginHistory(ctx, pool)
+		if err != nil {
+			return err
+		}
 		rs, err := p.Up(ctx)
 		if err != nil && db.name == "sqlite" { // another process may have been at it: then there is nothing left to do
 			rs, err = p.Up(ctx)
@@ -65,6 +69,23 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 		return db.raiseFloor(ctx, pool)
 	})
 	return applied, err
+}
+
+// beginHistory puts the first row into a history that was made without it. The
+// table and the row are two statements, and MySQL keeps the one when whoever
+// made it was killed before the other. A second such row does no harm.
+func (db *DB) beginHistory(ctx context.Context, pool *sql.DB) error {
+	there, err := db.engine.tablesThere(ctx, pool)
+	if err != nil || !there[db.historyTable()] {
+		return err
+	}
+	table := db.names.table("schema_migrations")
+	var steps int
+	err = pool.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+table).Scan(&steps)
+	if err == nil && steps == 0 {
+		_, err = pool.ExecContext(ctx, `INSERT INTO `+table+` (version_id, is_applied) VALUES (0, TRUE)`)
+	}
+	return err
 }
 
 // Migrations lists every step and whether this database has it. It waits for
@@ -214,17 +235,13 @@ func (db *DB) ours(ctx context.Context, pool *sql.DB) (known bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	history := db.names.table("schema_migrations")
-	if i := strings.LastIndexByte(history, '.'); i >= 0 {
-		history = history[i+1:]
-	}
-	known = there[history]
-	if known { // Supabase Auth has one of that name
-		_, err := pool.ExecContext(ctx, `SELECT version_id FROM `+db.names.table("schema_migrations")+` WHERE 1 = 0`)
-		known = err == nil
-	}
-	if known {
-		return true, nil
+	history := db.historyTable()
+	if there[history] { // Supabase Auth has one of that name
+		var steps int
+		err := pool.QueryRowContext(ctx, `SELECT COUNT(version_id) FROM `+db.names.table("schema_migrations")).Scan(&steps)
+		if err == nil { // empty: who made it was killed before it went on
+			return steps > 0, nil
+		}
 	}
 	for t := range there {
 		_, mine := strings.CutPrefix(t, strings.TrimSuffix(db.names.prefix, "."))
@@ -251,6 +268,12 @@ func (db *DB) makeSchema(ctx context.Context, pool *sql.DB) error {
 		return fmt.Errorf("store: schema: %w", err)
 	}
 	return nil
+}
+
+// historyTable is the name of the table of the history, without its schema.
+func (db *DB) historyTable() string {
+	name := db.names.table("schema_migrations")
+	return name[strings.LastIndexByte(name, '.')+1:]
 }
 
 // beside refuses a schema that is newer than this program can serve on.
@@ -287,20 +310,22 @@ func (db *DB) floor(ctx context.Context, pool *sql.DB) (int64, error) {
 }
 
 func (db *DB) raiseFloor(ctx context.Context, pool *sql.DB) error {
-	at, err := db.floor(ctx, pool)
-	if err != nil || at >= oldestBeside {
-		return err
-	}
 	text := strconv.AppendInt(nil, oldestBeside, 10)
-	query := `INSERT INTO server_values (value, name) VALUES (?, ?)`
-	if at > 0 {
-		query = `UPDATE server_values SET value = ? WHERE name = ?`
+	for range maxRaces {
+		at, err := db.floor(ctx, pool)
+		if err != nil || at >= oldestBeside {
+			return err
+		}
+		query, args := `INSERT INTO server_values (value, name) VALUES (?, ?)`, []any{text, floorName}
+		if at > 0 { // only while it is the one that was read: it must never sink
+			query, args = `UPDATE server_values SET value = ? WHERE name = ? AND value = ?`, append(args, strconv.AppendInt(nil, at, 10))
+		}
+		_, err = pool.ExecContext(ctx, db.names.say(query), args...)
+		if err != nil && !db.duplicate(err) {
+			return err
+		}
 	}
-	_, err = pool.ExecContext(ctx, db.names.say(query), text, floorName)
-	if err != nil && db.duplicate(err) { // another node was quicker
-		return nil
-	}
-	return err
+	return errors.New("the value " + floorName + " is never at rest")
 }
 
 func (db *sqliteDB) place() string { return db.path }

@@ -18,12 +18,15 @@ import (
 
 var mysqlDialect = &dialect{
 	name: "mysql", goose: goose.DialectMySQL,
-	holdSuffix: ` FOR UPDATE`,
-	claim:      ` FOR UPDATE SKIP LOCKED`,
-	countUsers: `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
-	asText:     `%`,
-	verdict:    mysqlVerdict,
-	duplicate:  func(err error) bool { return mysqlNumber(err) == 1062 },
+	// Into a variable, because a result of its own would be taken for the answer
+	// of the statement after it.
+	holdFirst:      `SELECT 1 INTO @held FROM users u WHERE u.tenant_id = ? AND % FOR UPDATE`,
+	claim:          ` FOR UPDATE SKIP LOCKED`,
+	bySessionsUser: ` FORCE KEY (sessions_user)`,
+	countUsers:     `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
+	asText:         `%`,
+	verdict:        mysqlVerdict,
+	duplicate:      func(err error) bool { return mysqlNumber(err) == 1062 },
 }
 
 // mysqlVerdict reads the number of an error (MySQL 8.0 Error Reference).
@@ -150,6 +153,11 @@ func strict(cfg *mysql.Config) (*mysql.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: mysql: %w", err)
 	}
+	for name := range cfg.Params {
+		if strings.HasPrefix(name, "character_set") || strings.HasPrefix(name, "collation") {
+			return nil, fmt.Errorf("store: DATABASE_URL: %s cannot be set; the connection speaks utf8mb4", name)
+		}
+	}
 	if cfg.Params == nil {
 		cfg.Params = map[string]string{}
 	}
@@ -201,10 +209,7 @@ func (db *mysqlDB) read(ctx context.Context, fn func(conn) error) error { return
 func (db *mysqlDB) one(ctx context.Context, fn func(conn) error) error {
 	return db.lend(ctx, func(c conn) error {
 		err := fn(&single{conn: c})
-		if err != nil && mysqlVerdict(err) == cutOff && mysqlNumber(err) == 0 && !errors.Is(err, driver.ErrBadConn) {
-			return fmt.Errorf("%w: %w", errUnknown, err)
-		}
-		return err
+		return unknownMySQL(err)
 	})
 }
 
@@ -305,10 +310,18 @@ func (c *mysqlConn) commit() error {
 		return nil // nothing was asked and nothing is to be done
 	}
 	_, err := c.exec(`COMMIT`, nil)
-	if err != nil && mysqlNumber(err) == 0 && !errors.Is(err, driver.ErrBadConn) {
-		return fmt.Errorf("%w: %w", errUnknown, err)
+	return unknownMySQL(err)
+}
+
+// unknownMySQL marks an error that may have come after the commit it was the
+// answer to: of the connection, or of a server that goes. A refusal of the
+// server to write at all comes before it.
+func unknownMySQL(err error) error {
+	n := mysqlNumber(err)
+	if err == nil || n == 1290 || n == 1836 || mysqlVerdict(err) != cutOff || errors.Is(err, driver.ErrBadConn) || errors.Is(err, ErrDuplicate) {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w: %w", errUnknown, err)
 }
 
 // rollback leaves a connection that others can use, or none.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 var postgresDialect = &dialect{
 	name: "postgres", numbered: true, goose: goose.DialectPostgres,
-	holdFirst:  true,
+	holdFirst:  `SELECT 1 FROM users u WHERE u.tenant_id = ? AND % FOR NO KEY UPDATE`,
 	claim:      ` FOR UPDATE SKIP LOCKED`,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
 	asText:     `%`,
@@ -29,12 +30,14 @@ var postgresDialect = &dialect{
 }
 
 // raceStates are what others' work makes of ours: serialization failure,
-// deadlock, a lock that did not come in time.
-var raceStates = []string{"40001", "40P01", "55P03", "CR000"}
+// deadlock, a lock that did not come in time; a plan that a migration has made
+// old, a prepared statement that is gone.
+var raceStates = []string{"40001", "40P01", "55P03", "CR000", "0A000", "26000"}
 
 // cutStates are those of a server that goes, is not there yet, or has become a
-// standby: another connection, perhaps to another host, will do.
-var cutStates = []string{"57P01", "57P02", "57P03", "25006", "08000", "08003", "08006"}
+// standby: another connection, perhaps to another host, will do. All of class
+// 08 is among them: poolers say 08P01 of whatever happens behind them.
+var cutStates = []string{"57P01", "57P02", "57P03", "57P05", "25P03", "25006"}
 
 // postgresVerdict reads the SQLSTATE (PostgreSQL, appendix A).
 func postgresVerdict(err error) verdict {
@@ -42,7 +45,7 @@ func postgresVerdict(err error) verdict {
 	switch {
 	case slices.Contains(raceStates, state):
 		return raced
-	case slices.Contains(cutStates, state):
+	case slices.Contains(cutStates, state), strings.HasPrefix(state, "08"):
 		return cutOff
 	case state == "57014", state == "40003", strings.HasPrefix(state, "53"), strings.HasPrefix(state, "58"):
 		return lost // took too long, nobody knows, out of something, its disk
@@ -81,7 +84,7 @@ type postgresDB struct {
 	config  *pgx.ConnConfig // for migrations
 	names   *names
 	limits  timeouts
-	newest  atomic.Int64 // the highest timeline seen
+	primary primary
 	dropped atomic.Int64 // when idle connections were last dropped
 }
 
@@ -90,9 +93,13 @@ type postgresDB struct {
 const pooled = pgx.QueryExecModeExec
 
 func openPostgres(ctx context.Context, o Options, n *names) (engine, error) {
+	authority, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(o.URL, "postgres://"), "postgresql://"), "/")
+	if strings.Count(authority, "@") > 1 { // what stands between them would be taken for a host, and told in errors
+		return nil, errors.New("store: DATABASE_URL: an @ in the password is written %40")
+	}
 	cfg, err := pgxpool.ParseConfig(o.URL)
-	if err != nil { // the parser hides passwords
-		return nil, fmt.Errorf("store: DATABASE_URL: %w", err)
+	if err != nil { // which may quote half a password that was not escaped
+		return nil, errors.New("store: DATABASE_URL: PostgreSQL's driver cannot read it; write postgres://user:password@host:5432/database, with special characters of the password escaped")
 	}
 	db := &postgresDB{names: n, limits: timeouts{o.StatementTimeout, o.LockTimeout, o.TransactionTimeout}}
 	cfg.MaxConns, cfg.MaxConnLifetime, cfg.MaxConnIdleTime = int32(o.MaxConns), o.ConnLifetime, o.ConnIdle
@@ -162,24 +169,33 @@ func (db *postgresDB) pinWriter(c *pgx.ConnConfig) {
 		}
 		// A promotion begins a new timeline; its number is how a segment of the
 		// log begins. Engines that only speak the protocol have none.
-		rs, err := pg.Exec(ctx, `SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END`).ReadAll()
-		if err != nil || len(rs) != 1 || len(rs[0].Rows) != 1 || len(rs[0].Rows[0][0]) < 8 {
+		rs, err := pg.Exec(ctx, `SELECT system_identifier, CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END FROM pg_control_system()`).ReadAll()
+		if err != nil || len(rs) != 1 || len(rs[0].Rows) != 1 || len(rs[0].Rows[0][1]) < 8 {
 			return nil //nolint:nilerr // nothing to compare
 		}
-		timeline, err := strconv.ParseInt(string(rs[0].Rows[0][0][:8]), 16, 64)
+		timeline, err := strconv.ParseInt(string(rs[0].Rows[0][1][:8]), 16, 64)
 		if err != nil {
 			return nil //nolint:nilerr // as above
 		}
-		for {
-			newest := db.newest.Load()
-			if timeline < newest {
-				return fmt.Errorf("this primary is of timeline %d, and one of timeline %d has taken its place", timeline, newest)
-			}
-			if timeline == newest || db.newest.CompareAndSwap(newest, timeline) {
-				return nil
-			}
-		}
+		return db.primary.take(string(rs[0].Rows[0][0]), timeline)
 	}
+}
+
+// primary is the newest one seen.
+type primary struct {
+	mu       sync.Mutex // guards both
+	cluster  string     // of which database system; another one, put in its place, counts anew
+	timeline int64
+}
+
+func (p *primary) take(cluster string, timeline int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cluster == p.cluster && timeline < p.timeline {
+		return fmt.Errorf("this primary is of timeline %d, and one of timeline %d has taken its place", timeline, p.timeline)
+	}
+	p.cluster, p.timeline = cluster, timeline
+	return nil
 }
 
 // look opens a first connection, to see what is there: whether a pooler stands
@@ -254,10 +270,7 @@ func (db *postgresDB) read(ctx context.Context, fn func(conn) error) error { ret
 func (db *postgresDB) one(ctx context.Context, fn func(conn) error) error {
 	return db.lend(ctx, func(c conn) error {
 		err := fn(&single{conn: c})
-		if err != nil && postgresVerdict(err) == cutOff && !pgconn.SafeToRetry(err) && sqlState(err) == "" {
-			return fmt.Errorf("%w: %w", errUnknown, err) // the statement was its own commit
-		}
-		return err
+		return unknown(err) // the statement was its own commit
 	})
 }
 
@@ -380,14 +393,31 @@ func (c *postgresConn) commit() error {
 		return nil // nothing was asked and nothing is to be done
 	}
 	c.put(`COMMIT`, nil)
-	tag, err := c.send(func(rs pgx.BatchResults) (pgconn.CommandTag, error) { return rs.Exec() })
-	if err != nil && sqlState(err) == "" && !pgconn.SafeToRetry(err) && !errors.Is(err, ErrDuplicate) {
-		return fmt.Errorf("%w: %w", errUnknown, err)
-	}
-	if err == nil && tag.String() != "COMMIT" {
+	reached := false // every statement before COMMIT has succeeded
+	tag, err := c.send(func(rs pgx.BatchResults) (pgconn.CommandTag, error) {
+		reached = true
+		return rs.Exec()
+	})
+	switch {
+	case tag.String() == "COMMIT":
+		// A server that is told to stop lets a commit finish, and says goodbye in
+		// the same breath: what stands must not be done again.
+		return nil
+	case err == nil:
 		return errors.New("store: the transaction was rolled back by the server")
+	case !reached && sqlState(err) != "" && !strings.HasPrefix(sqlState(err), "08"):
+		return err // that statement failed, and so COMMIT was not carried out
 	}
-	return err
+	return unknown(err)
+}
+
+// unknown marks an error that may have come after the commit it was the answer
+// to: of the connection, or of a server that goes.
+func unknown(err error) error {
+	if err == nil || errors.Is(err, ErrDuplicate) || postgresVerdict(err) != cutOff || sqlState(err) == "25006" || pgconn.SafeToRetry(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errUnknown, err)
 }
 
 // duplicateOf marks a broken unique rule.

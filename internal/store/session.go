@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Session is one signed-in device, one row for its whole life.
 type Session struct {
@@ -63,14 +66,14 @@ func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
 	var s sessionScan
 	var us userScan
 	var ids []Identity
-	hold, err := tx.hold(`u.id = (SELECT user_id FROM sessions WHERE tenant_id = ? AND id = ?)`, tx.Tenant, id)
+	err := tx.hold(`u.id = (SELECT user_id FROM sessions WHERE tenant_id = ? AND id = ?)`, tx.Tenant, id)
 	if err != nil {
 		return Session{}, User{}, err
 	}
 	err = tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
 		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
 		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
-		WHERE s.tenant_id = ? AND s.id = ?`+hold, []any{tx.Tenant, id},
+		WHERE s.tenant_id = ? AND s.id = ?`, []any{tx.Tenant, id},
 		func(scan func(...any) error) error {
 			var is identityScan
 			err := scan(append(append(s.dest(), us.dest()...), is.dest()...)...)
@@ -106,10 +109,22 @@ func (tx *Tx) EndSession(id SessionID, reason string) (bool, error) {
 	return n == 1, err
 }
 
-// EndAllSessions ends every living session of the tenant and returns how many.
-func (tx *Tx) EndAllSessions(reason string) (int, error) {
-	n, err := tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND ended_at = 0`, micros(tx.Now), reason, tx.Tenant)
-	return int(n), err
+// EndAllSessions ends the living sessions of the tenant among the next so many
+// by id, after one (the zero id: the first), and returns how many it ended and
+// the last it looked at; the zero id: there are no more. All at once would take
+// longer than any statement may.
+func (tx *Tx) EndAllSessions(after SessionID, next int, reason string) (last SessionID, n int, err error) {
+	err = tx.row(`SELECT id FROM sessions WHERE tenant_id = ? AND id > ? ORDER BY id LIMIT 1 OFFSET ?`, []any{tx.Tenant, after, next - 1}, &last)
+	to, bound := last, `<=`
+	if errors.Is(err, ErrNotFound) { // fewer are left
+		to, bound, err = after, `>`, nil
+	}
+	if err != nil {
+		return last, 0, err
+	}
+	ended, err := tx.exec(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND id > ? AND id `+bound+` ? AND ended_at = 0`,
+		micros(tx.Now), reason, tx.Tenant, after, to)
+	return last, int(ended), err
 }
 
 // EndSessions ends all living sessions of a user but one (the zero id: all)
@@ -130,13 +145,14 @@ func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionI
 		micros(tx.Now), reason, tx.Tenant, user, but)
 }
 
-// CapSessions ends the oldest living sessions of a user but for so many, the
-// one that was just added among them: whoever signs in without end fills no
-// table.
-func (tx *Tx) CapSessions(user UserID, living int, reason string) error {
+// CapSessions ends the oldest living sessions of a user but for so many, and
+// never the one that was just added, though a node whose clock is behind may
+// have made it: whoever signs in without end fills no table.
+func (tx *Tx) CapSessions(user UserID, living int, added SessionID, reason string) error {
 	// The inner table is one more only because MySQL does not read what it
 	// writes (error 1093).
-	return tx.later(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id < (
-		SELECT id FROM (SELECT id FROM sessions WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1 OFFSET ?) kept)`,
-		micros(tx.Now), reason, tx.Tenant, user, tx.Tenant, user, living-1)
+	by := tx.db.bySessionsUser
+	return tx.later(`UPDATE sessions`+by+` SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ? AND id < (
+		SELECT id FROM (SELECT id FROM sessions`+by+` WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1 OFFSET ?) kept)`,
+		micros(tx.Now), reason, tx.Tenant, user, added, tx.Tenant, user, living-1)
 }

@@ -13,7 +13,12 @@ import (
 	"gatehouse/internal/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(migratorVar); url != "" {
+		os.Exit(migrator(url))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var home store.TenantID // the default tenant
 
@@ -83,6 +88,12 @@ func addChallenge(t testing.TB, db *store.DB, c store.Challenge) store.Challenge
 // often it said yes. ErrNotFound and ErrDuplicate count as no.
 func race(t *testing.T, db *store.DB, n int, fn func(i int, tx *store.Tx) (bool, error)) int {
 	t.Helper()
+	return raceOn(t, []*store.DB{db}, n, fn)
+}
+
+// raceOn is race with the callers spread over several nodes.
+func raceOn(t *testing.T, nodes []*store.DB, n int, fn func(i int, tx *store.Tx) (bool, error)) int {
+	t.Helper()
 	var yes atomic.Int64
 	var group sync.WaitGroup
 	start := make(chan struct{})
@@ -90,7 +101,7 @@ func race(t *testing.T, db *store.DB, n int, fn func(i int, tx *store.Tx) (bool,
 		group.Go(func() {
 			<-start
 			won := false
-			err := db.Write(t.Context(), home, func(tx *store.Tx) (err error) {
+			err := nodes[i%len(nodes)].Write(t.Context(), home, func(tx *store.Tx) (err error) {
 				won, err = fn(i, tx)
 				return err
 			})

@@ -41,6 +41,9 @@ func (tx *Tx) Sweep(limit int, challengesBefore, sessionsBefore, deadBefore time
 // SweepEvents deletes up to limit of the tenant's events from before an
 // instant and returns how many.
 func (tx *Tx) SweepEvents(limit int, before time.Time) (int, error) {
+	if before.UnixMicro() <= 0 { // ids begin in 1970
+		return 0, nil
+	}
 	first := eventID(before.UnixMicro() * ticks)
 	clear(first[8:]) // the least id of that instant
 	return tx.bite(`SELECT id FROM events WHERE tenant_id = ? AND id < ? ORDER BY id LIMIT ?`, []any{tx.Tenant, first, limit},

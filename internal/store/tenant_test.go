@@ -101,6 +101,21 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			}
 			return saw, err
 		},
+		"EmailTaken": func(tx *store.Tx, _ belongings) (bool, error) {
+			owner := *tx
+			owner.Tenant = home
+			u := newUser("hers@example.com") // of the default tenant alone
+			err := owner.AddUser(u)
+			if err != nil {
+				return false, err
+			}
+			taken, err := tx.EmailTaken(u.Email)
+			return taken, errors.Join(err, owner.DropUser(u.ID))
+		},
+		"CountUsers": func(tx *store.Tx, b belongings) (bool, error) {
+			n, err := tx.CountUsers()
+			return n != 1 || tx.Tenant == home, err
+		},
 		"CountRole": func(tx *store.Tx, b belongings) (bool, error) {
 			// Seen from inside: who adds a second sees two, who saw the other's sees more.
 			u := newUser("eve@example.com")
@@ -186,7 +201,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		"CapSessions": func(tx *store.Tx, b belongings) (bool, error) {
 			s := b.session
 			s.ID = store.NewSessionID()
-			err := errors.Join(tx.AddSession(s), tx.CapSessions(b.user.ID, 1, "eve"))
+			err := errors.Join(tx.AddSession(s), tx.CapSessions(b.user.ID, 1, store.SessionID{}, "eve"))
 			return err == nil, err
 		},
 		"SweepEvents": func(tx *store.Tx, b belongings) (bool, error) {
@@ -195,7 +210,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		},
 		"EndSession": func(tx *store.Tx, b belongings) (bool, error) { return tx.EndSession(b.session.ID, "eve") },
 		"EndAllSessions": func(tx *store.Tx, b belongings) (bool, error) {
-			_, err := tx.EndAllSessions("eve") // its own
+			_, _, err := tx.EndAllSessions(store.SessionID{}, 1000, "eve") // its own
 			return did(err)
 		},
 		"EndSessions": func(tx *store.Tx, b belongings) (bool, error) {

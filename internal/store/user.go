@@ -131,13 +131,13 @@ func (tx *Tx) user(where string, arg any) (User, error) { return tx.userWith("",
 func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User, error) {
 	var s userScan
 	var ids []Identity
-	hold, err := tx.hold(where, arg)
+	err := tx.hold(where, arg)
 	if err != nil {
 		return User{}, err
 	}
 	err = tx.rows(`SELECT `+userColumns+`, `+identityColumns+columns+` FROM users u
 		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id `+join+`
-		WHERE u.tenant_id = ? AND `+where+hold, []any{tx.Tenant, arg},
+		WHERE u.tenant_id = ? AND `+where, []any{tx.Tenant, arg},
 		func(scan func(...any) error) error {
 			var is identityScan
 			err := scan(append(append(s.dest(), is.dest()...), more...)...)
@@ -157,7 +157,24 @@ func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User,
 	return u, nil
 }
 
-// CountRole returns how many living users have that role.
+// EmailTaken reports whether a user has that canonical address. It holds
+// nobody: whoever asks after another's address must not stand in their way.
+func (tx *Tx) EmailTaken(email string) (taken bool, err error) {
+	err = tx.rows(`SELECT 1 FROM users WHERE tenant_id = ? AND email = ?`, []any{tx.Tenant, email}, func(func(...any) error) error {
+		taken = true
+		return nil
+	})
+	return taken, err
+}
+
+// CountUsers returns how many users the tenant has, however many these are.
+func (tx *Tx) CountUsers() (n int, err error) {
+	err = tx.row(`SELECT COALESCE(SUM(n), 0) FROM user_counts WHERE tenant_id = ?`, []any{tx.Tenant}, &n)
+	return n, err
+}
+
+// CountRole returns how many living users have that role. It looks at all of
+// them.
 func (tx *Tx) CountRole(role string) (n int, err error) {
 	err = tx.row(`SELECT COUNT(*) FROM users WHERE tenant_id = ? AND role = ? AND deleted_at = 0`, []any{tx.Tenant, role}, &n)
 	return n, err

@@ -83,11 +83,11 @@ var UserSorts = []string{"created_at", "updated_at", "last_sign_in_at", "email"}
 // for by Offset costs a step in an index for each user before it.
 func (tx *Tx) UserPage(f UserFilter) (page []User, total int, err error) {
 	where, args := tx.userMatch(f)
-	count := `SELECT COUNT(*) FROM users u` + where
 	if f.Aud == "" && f.Contains == "" {
-		count = `SELECT COALESCE(SUM(n), 0) FROM user_counts u` + where
+		total, err = tx.CountUsers()
+	} else {
+		err = tx.row(`SELECT COUNT(*) FROM users u`+where, args, &total)
 	}
-	err = tx.row(count, args, &total)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -155,7 +155,9 @@ func (w *writer) one(j *job) (verdict, fatal error) {
 	if verdict != nil {
 		fatal = w.c.run("ROLLBACK TO job")
 		if fatal != nil {
-			return verdict, fatal
+			// A full disk may have rolled all back, and the savepoint with it: then
+			// the verdict says why, and this only that it is gone.
+			return verdict, errors.Join(verdict, fatal)
 		}
 	}
 	return verdict, w.c.run("RELEASE job")

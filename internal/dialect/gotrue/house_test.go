@@ -34,9 +34,10 @@ const (
 // house is the edge over a real core, mounted as the server mounts it.
 type house struct {
 	*authtest.House
-	t     testing.TB
-	front http.Handler
-	log   *journal
+	t      testing.TB
+	front  http.Handler
+	log    *journal
+	outage *authtest.Outage // of a frail house
 }
 
 // setup is what a test may want otherwise.
@@ -45,6 +46,7 @@ type setup struct {
 	edge   gotrue.Options
 	server web.Server
 	limits bool
+	frail  bool
 }
 
 // shared is a key of the operator's own, for tokens made elsewhere.
@@ -70,9 +72,14 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 	}
 	h := &house{t: t, log: &journal{}}
 	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.House = authtest.New(t, func(o *auth.Options) {
+	options := func(o *auth.Options) {
 		o.Policy, o.Log, o.Keys = s.policy, log, []token.Key{token.Secret("", shared, false)}
-	})
+	}
+	if s.frail {
+		h.House, h.outage = authtest.Frail(t, options)
+	} else {
+		h.House = authtest.New(t, options)
+	}
 	s.edge.Auth = h.Service
 	per5 := func(n float64) limit.Rate { return limit.Rate{Events: n, Per: 5 * time.Minute, Burst: 30} }
 	s.edge.Limits = &web.Limits{

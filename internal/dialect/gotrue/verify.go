@@ -187,7 +187,7 @@ func (a *api) redeem(w http.ResponseWriter, r *http.Request, q url.Values) error
 	}
 	g, err := a.Auth.SignIn(r.Context(), web.Caller(r), "emaillink", auth.Input{Kinds: kinds, Token: q.Get("token")}, true)
 	if err != nil {
-		if auth.CodeOf(err) == auth.Internal {
+		if c := auth.CodeOf(err); c == auth.Internal || c == auth.Unavailable { // not the link's fault, which still works
 			return err
 		}
 		return a.redirectError(w, r, q, err)

@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS user_counts (
 	PRIMARY KEY (tenant_id, slot)
 ) ENGINE = InnoDB;
 
-REPLACE INTO user_counts (tenant_id, slot, n) SELECT tenant_id, 0, COUNT(*) FROM users GROUP BY tenant_id;
+INSERT IGNORE INTO user_counts (tenant_id, slot, n)
+	SELECT tenant_id, 0, COUNT(*) FROM users WHERE tenant_id NOT IN (SELECT tenant_id FROM user_counts) GROUP BY tenant_id;
 
 -- +goose Down
 DROP TABLE IF EXISTS user_counts;

@@ -1,0 +1,113 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"gatehouse/internal/store"
+)
+
+// A database is a network away, so that the time of an operation is the number
+// of its round trips. Whoever changes one of these figures changes what
+// everybody waits for.
+func TestTrips_ofTheHotOperations(t *testing.T) {
+	onServers(t, func(t *testing.T, _, url string) {
+		r := relayed(t, url)
+		db := node(t, store.Options{URL: r.url, MaxConns: 1})
+		ada := addUser(t, db, "ada@example.com")
+		s := addSession(t, db, ada.ID)
+		write(t, db, func(tx *store.Tx) error {
+			return errors.Join(tx.AddPassword(ada.ID, []byte("hash")),
+				tx.AddIdentity(store.Identity{ID: store.NewIdentityID(), UserID: ada.ID, Provider: "email", Subject: "ada", Data: []byte(`{}`)}))
+		})
+		generation := int64(0)
+		event := store.Event{Name: "hello", UserID: ada.ID, Data: []byte(`{}`)}
+		n := 0
+		person := func() store.User { n++; return newUser(fmt.Sprint("new", n, "@example.com")) }
+		for _, op := range []struct {
+			what string
+			want int64
+			run  func() error
+		}{
+			{"a Read of nothing", 0, func() error { return db.Read(t.Context(), home, func(*store.Tx) error { return nil }) }},
+			{"a Write of nothing", 0, func() error { return db.Write(t.Context(), home, func(*store.Tx) error { return nil }) }},
+			{"a Write that refuses before it asks", 0, func() error {
+				err := db.Write(t.Context(), home, func(tx *store.Tx) error { return errors.Join(tx.AddEvent(event), errUndo) })
+				if errors.Is(err, errUndo) {
+					return nil
+				}
+				return err
+			}},
+			{"a call with an access token: SessionUser", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, _, err := tx.SessionUser(s.ID); return err })
+			}},
+			{"a refresh: WriteOne of Rotate", 1, func() error {
+				generation++
+				return db.WriteOne(t.Context(), home, func(tx *store.Tx) error {
+					won, err := tx.Rotate(s.ID, generation, "192.0.2.1", "agent")
+					if err == nil && !won {
+						err = errors.New("not rotated")
+					}
+					return err
+				})
+			}},
+			{"a sign-in's look-up: PasswordByEmail", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, _, err := tx.PasswordByEmail(ada.Email); return err })
+			}},
+			{"a sign-in's Write: hold and read, then all that it writes and the commit", 2, func() error {
+				return db.Write(t.Context(), home, func(tx *store.Tx) error {
+					u, _, err := tx.UserPassword(ada.ID)
+					if err != nil {
+						return err
+					}
+					u.LastSignInAt = tx.Now
+					next := store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(`[]`), CreatedAt: tx.Now, RefreshedAt: tx.Now}
+					return errors.Join(tx.AddSession(next), tx.CapSessions(u.ID, 10, store.SessionID{}, "too many"), tx.SetUser(&u), tx.SetIdentitySignIn(u.ID, "email"), tx.AddEvent(event))
+				})
+			}},
+			{"a sign-up that needs no mail: one for all", 1, func() error {
+				u := person()
+				return db.Write(t.Context(), home, func(tx *store.Tx) error {
+					return errors.Join(tx.AddUser(u), tx.AddPassword(u.ID, []byte("hash")), tx.AddEvent(event),
+						tx.AddIdentity(store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: "email", Subject: u.ID.String(), Data: []byte(`{}`)}))
+				})
+			}},
+			{"a sign-up with its mail: one up to the question's row count, one for the rest", 2, func() error {
+				u := person()
+				return db.Write(t.Context(), home, func(tx *store.Tx) error {
+					return errors.Join(tx.AddUser(u),
+						tx.AddIdentity(store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: "email", Subject: u.ID.String(), Data: []byte(`{}`)}),
+						tx.AddPassword(u.ID, []byte("hash")), tx.AddEvent(event),
+						tx.SetChallenge(newChallenge(db, u.ID, "confirmation", u.ID.String()), time.Hour),
+						tx.AddDelivery(store.Delivery{ID: store.NewDeliveryID(), Kind: store.DeliverMail, Body: []byte("sealed"), ExpiresAt: tx.Now.Add(time.Hour)}))
+				})
+			}},
+			{"a worker's look that finds nothing to do: NextDelivery", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.NextDelivery(); return err })
+			}},
+			{"a lease: asked for, then the commit", 2, func() error {
+				return db.Write(t.Context(), home, func(tx *store.Tx) error {
+					_, err := tx.Lease(store.LeaseSweep, store.Holder{1}, time.Minute)
+					return err
+				})
+			}},
+			{"a page of users: how many, and which", 2, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, _, err := tx.UserPage(store.UserFilter{Limit: 10}); return err })
+			}},
+		} {
+			// The first time prepares what is kept prepared.
+			for range 2 {
+				if err := op.run(); err != nil {
+					t.Fatalf("%s: %v", op.what, err)
+				}
+			}
+			var err error
+			got := r.count(func() { err = op.run() })
+			if got != op.want || err != nil {
+				t.Errorf("%s takes %d round trips, %v; want %d", op.what, got, err, op.want)
+			}
+		}
+	})
+}
