@@ -33,6 +33,20 @@ func (h *house) keepKeys(ctx context.Context) error {
 	})
 }
 
+// farApart is from when on clocks that differ are worth a line: sessions that
+// are refreshed on two nodes at once allow each other 10 s.
+const farApart = 5 * time.Second
+
+// watchClock tells when this node's clock and the database's differ.
+func (h *house) watchClock(ctx context.Context) error {
+	return every(ctx, time.Minute, func() {
+		ahead, err := h.db.Skew(ctx)
+		if err == nil && ahead.Abs() > farApart {
+			h.log.Error("this node's clock and the database's differ; set both by NTP, or codes end too early or late and users are signed out", "ahead", ahead)
+		}
+	})
+}
+
 // renewKeys makes the next signing key when its time has come.
 func (h *house) renewKeys(ctx context.Context) error {
 	return every(ctx, time.Hour, func() {

@@ -89,7 +89,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 		return err
 	}
 	stopping := func(ctx context.Context) { last.until(ctx, draining(cfg)) }
-	return serve(ctx, srv, ln, log, stopping, mails.Run, h.keepKeys, h.renewKeys, h.sweep)
+	return serve(ctx, srv, ln, log, stopping, mails.Run, h.keepKeys, h.renewKeys, h.watchClock, h.sweep)
 }
 
 // ballast is memory nobody touches, so it costs no RAM, but the garbage

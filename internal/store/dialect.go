@@ -38,6 +38,8 @@ type dialect struct {
 	// column's name for %.
 	asText string
 
+	// clock asks for the database's instant, in microseconds.
+	clock string
 	// verdict tells what an error of the engine means for the operation.
 	verdict func(error) verdict
 	// duplicate tells a broken unique rule.

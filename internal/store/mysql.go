@@ -25,6 +25,7 @@ var mysqlDialect = &dialect{
 	bySessionsUser: ` FORCE KEY (sessions_user)`,
 	countUsers:     `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
 	asText:         `%`,
+	clock:          `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)`,
 	verdict:        mysqlVerdict,
 	duplicate:      func(err error) bool { return mysqlNumber(err) == 1062 },
 }

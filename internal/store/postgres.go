@@ -25,6 +25,7 @@ var postgresDialect = &dialect{
 	claim:      ` FOR UPDATE SKIP LOCKED`,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
 	asText:     `%`,
+	clock:      `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,
 	verdict:    postgresVerdict,
 	duplicate:  func(err error) bool { return sqlState(err) == "23505" },
 }
