@@ -163,7 +163,8 @@ func TestUnavailable_isWhatEverybodyIsToldAndNobodyIsSignedOut(t *testing.T) {
 			_, err = h.ByAuthCode(t, code, verifier)
 			ok(t, "dora's code", err)
 			h.Enter(t, ann, pw)
-			if got := h.Count(t); got != users {
+			// Of a commit that was on its way nobody can know; all else is not done.
+			if got := h.Count(t); got < users || got > users && name != "stalled" {
 				t.Errorf("%d users, want %d: what was answered «not now» is not done", got, users)
 			}
 		})
