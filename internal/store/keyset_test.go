@@ -50,7 +50,7 @@ func tied(t *testing.T, db *store.DB, clock *storetest.Clock) []store.User {
 func inOrder(f store.UserFilter, list []store.User) (ids []store.UserID) {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b store.User) int {
-		by := 0
+		var by int
 		switch f.Sort {
 		case "email":
 			by = strings.Compare(a.Email, b.Email)

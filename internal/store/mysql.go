@@ -148,7 +148,7 @@ func strict(cfg *mysql.Config) (*mysql.Config, error) {
 	}
 	cfg.ClientFoundRows, cfg.Loc, cfg.ParseTime = true, time.UTC, false
 	cfg.Logger = &mysql.NopLogger{} // its errors come back to us
-	cfg.RejectReadOnly = true // a primary that has become a replica: another connection finds the new one
+	cfg.RejectReadOnly = true       // a primary that has become a replica: another connection finds the new one
 	// Values are written into the text of statements; only of UTF-8 can every
 	// quote in them be told from the end of the value.
 	err := cfg.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin"))

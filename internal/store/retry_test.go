@@ -150,7 +150,7 @@ func TestWrite_bothOfADeadlockSucceed(t *testing.T) {
 func TestDB_waitsForALockNoLongerThanItsLimits(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, _, url string) {
-		db := node(t, store.Options{URL: url, StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 1500 * time.Millisecond})
+		db := node(t, store.Options{URL: url, StatementTimeout: 20 * time.Second, LockTimeout: time.Second, TransactionTimeout: 1500 * time.Millisecond})
 		u := addUser(t, db, "ada@example.com")
 		s := addSession(t, db, u.ID)
 		holder, err := plain(t, url).BeginTx(t.Context(), nil)
