@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,18 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	folder, err := os.MkdirTemp("", "bench-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	theBuild.folder = folder
+	code := m.Run()
+	if err := os.RemoveAll(folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 func serveFake() error {
@@ -63,6 +75,7 @@ func newFake() *fake {
 	f.mux.HandleFunc("POST /signup", f.signUp)
 	f.mux.HandleFunc("POST /token", f.token)
 	f.mux.HandleFunc("GET /user", f.user)
+	f.mux.HandleFunc("GET /admin/users", f.list)
 	return f
 }
 
@@ -148,6 +161,44 @@ func (f *fake) user(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, 200, f.person(email))
+}
+
+const fakePages = 5 // of the list of users, all full
+
+// list answers with a full page, and a Link to the next by which the walk is
+// told from somebody who counts.
+func (f *fake) list(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.Header.Get("Authorization") != "Bearer operator" {
+		reply(w, 401, map[string]any{"code": 401})
+		return
+	}
+	q := r.URL.Query()
+	n := 1
+	if q.Has("page") {
+		n, _ = strconv.Atoi(q.Get("page"))
+		f.calls["page"]++
+	} else if q.Has("after") {
+		n, _ = strconv.Atoi(q.Get("after"))
+		n++
+		f.calls["walk"]++
+	} else {
+		f.calls["first"]++
+	}
+	last := fmt.Sprintf(`<%s?page=%d>; rel="last"`, r.URL.Path, fakePages)
+	if n < fakePages {
+		last = fmt.Sprintf(`<%s?after=%d&per_page=50>; rel="next", `, r.URL.Path, n) + last
+	}
+	w.Header().Set("Link", last)
+	users := make([]map[string]string, pageSize)
+	for i := range users {
+		users[i] = map[string]string{"created_at": "2026-01-02T03:04:05Z"}
+	}
+	if n < 1 || n > fakePages {
+		users = nil
+	}
+	reply(w, 200, map[string]any{"users": users})
 }
 
 // person is long enough to be sent in chunks by net/http.

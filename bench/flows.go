@@ -26,7 +26,10 @@ const (
 // people it has signed up.
 type driver struct {
 	to       *target
-	pid      int // of the server; 0 when it is not known
+	pid      int       // of the server; 0 when it is not known
+	db       *database // nil when it is not known
+	operator []byte    // the operator token; empty when it is not known
+	pages    int64     // of the list of users that the flow page asks for
 	callers  int
 	run      string // makes the addresses of this run its own
 	password string
@@ -54,6 +57,8 @@ type caller struct {
 	conn     conn
 	sessions []*session // its own: two callers never refresh the same chain
 	turn     int
+	link     string // where the walk through the list of users goes on
+	walked   int64  // pages since the first
 	request  []byte
 	scratch  []byte
 
@@ -75,62 +80,6 @@ func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.status, r.body)
 
 func refused(a answer) *refusal {
 	return &refusal{status: a.status, body: string(a.body[:min(len(a.body), sampleLength)])}
-}
-
-// flowResult is one line of the table.
-type flowResult struct {
-	Flow      string        `json:"flow"`
-	Ops       int64         `json:"ops"`
-	Errors    int64         `json:"errors"`
-	Sample    string        `json:"error_sample,omitempty"`
-	Elapsed   time.Duration `json:"elapsed_ns"`
-	PerSecond float64       `json:"ops_per_second"`
-	P50       time.Duration `json:"p50_ns"`
-	P99       time.Duration `json:"p99_ns"`
-	Max       time.Duration `json:"max_ns"`
-	ServerCPU time.Duration `json:"server_cpu_per_op_ns"` // 0 when the process is not known
-	DriverCPU time.Duration `json:"driver_cpu_per_op_ns"`
-}
-
-// measure runs a step with all callers, a tenth of the time to warm up and then
-// for the time given, and fails only if nothing at all succeeded.
-func (d *driver) measure(ctx context.Context, flow string, s step, length time.Duration) (*flowResult, error) {
-	callers, err := d.open()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flow, err)
-	}
-	defer closeAll(callers)
-	runAll(ctx, callers, s, length/10)
-	for _, c := range callers {
-		c.latency, c.errors, c.sample = histogram{}, 0, ""
-	}
-
-	serverBefore, driverBefore := d.serverCPU(), ownCPU()
-	began := time.Now()
-	runAll(ctx, callers, s, length)
-	r := &flowResult{Flow: flow, Elapsed: time.Since(began)}
-	serverUsed, driverUsed := d.serverCPU()-serverBefore, ownCPU()-driverBefore
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-
-	var all histogram
-	for _, c := range callers {
-		all.merge(&c.latency)
-		r.Errors += c.errors
-		if r.Sample == "" {
-			r.Sample = c.sample
-		}
-	}
-	if all.count == 0 {
-		return nil, fmt.Errorf("%s: not one of %d requests succeeded; the first answer was: %s", flow, r.Errors, r.Sample)
-	}
-	r.Ops = int64(all.count)
-	r.PerSecond = float64(r.Ops) / r.Elapsed.Seconds()
-	r.P50, r.P99, r.Max = all.quantile(0.50), all.quantile(0.99), all.max
-	// The whole cost over the right answers: refused requests are not free.
-	r.ServerCPU, r.DriverCPU = serverUsed/time.Duration(r.Ops), driverUsed/time.Duration(r.Ops)
-	return r, nil
 }
 
 // open makes the callers, connects them and deals the sessions out.
@@ -165,18 +114,41 @@ func runAll(ctx context.Context, callers []*caller, s step, length time.Duration
 		all.Go(func() {
 			c.conn.expire(end.Add(answerTimeout))
 			for now := time.Now(); now.Before(end) && ctx.Err() == nil; {
-				err := s(c)
-				after := time.Now()
-				if err == nil {
-					c.latency.record(after.Sub(now))
-				} else {
-					c.fail(ctx, err)
-				}
-				now = after
+				now = c.take(ctx, s, now)
 			}
 		})
 	}
 	all.Wait()
+}
+
+// runOnce has every caller make one step for each of its sessions.
+func runOnce(ctx context.Context, callers []*caller, s step) {
+	var all sync.WaitGroup
+	for _, c := range callers {
+		all.Go(func() {
+			now := time.Now()
+			for range c.sessions {
+				if ctx.Err() != nil {
+					return
+				}
+				c.conn.expire(now.Add(answerTimeout))
+				now = c.take(ctx, s, now)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// take makes one step, which begins now, and returns when it ended.
+func (c *caller) take(ctx context.Context, s step, now time.Time) time.Time {
+	err := s(c)
+	after := time.Now()
+	if err == nil {
+		c.latency.record(after.Sub(now))
+	} else {
+		c.fail(ctx, err)
+	}
+	return after
 }
 
 // fail counts an error, and waits a moment after a broken connection: a server
@@ -330,6 +302,19 @@ func (d *driver) refreshBody(buf, token []byte) []byte {
 
 // populate signs up the people the other flows need, each with a session.
 func (d *driver) populate(ctx context.Context, people int) error {
+	return d.gather(ctx, people, func(c *caller, _ int) (*session, error) { return c.join() })
+}
+
+// signInAll gets a session for each of these people, who are there already.
+func (d *driver) signInAll(ctx context.Context, emails []string) error {
+	return d.gather(ctx, len(emails), func(c *caller, i int) (*session, error) {
+		s := &session{email: emails[i]}
+		return s, c.enter(s)
+	})
+}
+
+// gather makes the sessions of the other flows, with all callers at once.
+func (d *driver) gather(ctx context.Context, people int, meet func(c *caller, i int) (*session, error)) error {
 	callers, err := d.open()
 	if err != nil {
 		return err
@@ -342,13 +327,13 @@ func (d *driver) populate(ctx context.Context, people int) error {
 		all.Go(func() {
 			for i := n; i < people && ctx.Err() == nil && failed[n] == nil; i += len(callers) {
 				c.conn.expire(time.Now().Add(answerTimeout))
-				made[i], failed[n] = c.join()
+				made[i], failed[n] = meet(c, i)
 			}
 		})
 	}
 	all.Wait()
 	if err := errors.Join(append(failed, ctx.Err())...); err != nil {
-		return fmt.Errorf("cannot sign up the people to measure with: %w", err)
+		return fmt.Errorf("cannot gather the people to measure with: %w", err)
 	}
 	d.sessions = made
 	return nil
@@ -364,14 +349,20 @@ func (c *caller) join() (*session, error) {
 	if s.keep(a) {
 		return s, nil
 	}
+	return s, c.enter(s)
+}
+
+// enter signs s in and keeps the tokens.
+func (c *caller) enter(s *session) error {
 	c.scratch = c.d.passwordBody(c.scratch[:0], s.email)
-	if a, err = c.token("password"); err != nil {
-		return nil, err
+	a, err := c.token("password")
+	if err != nil {
+		return err
 	}
 	if a.status != 200 || !s.keep(a) {
-		return nil, fmt.Errorf("POST /token gave no session (does the server confirm addresses by itself?): %w", refused(a))
+		return fmt.Errorf("POST /token gave no session (does the server confirm addresses by itself?): %w", refused(a))
 	}
-	return s, nil
+	return nil
 }
 
 // serverCPU returns what the server has used so far, 0 when it cannot be read.

@@ -28,9 +28,12 @@ type report struct {
 	Server   string        `json:"server"`
 	Data     string        `json:"data_filesystem,omitempty"`
 	Settings []string      `json:"settings_passed_on,omitempty"` // names only
-	Callers  int           `json:"callers"`
-	Users    int           `json:"users"`
+	Callers  int           `json:"callers,omitempty"`
+	Users    int           `json:"users,omitempty"` // who take part in what is measured
 	Flows    []*flowResult `json:"flows"`
+	Engines  []string      `json:"engines,omitempty"` // and their versions
+	Loads    []*loadResult `json:"loads,omitempty"`
+	Trips    []*tripResult `json:"round_trips,omitempty"`
 	Argon    float64       `json:"raw_argon2id_per_second,omitempty"`
 	Storm    *stormResult  `json:"storm,omitempty"`
 	Cold     *coldResult   `json:"cold,omitempty"`
@@ -46,13 +49,22 @@ type verdict struct {
 	Target string `json:"target"`
 }
 
+// add adds a verdict.
+func (r *report) add(ok bool, what, got, target string) {
+	r.Verdicts = append(r.Verdicts, verdict{ok, what, got, target})
+}
+
 // judge fills in the verdicts of everything that was measured.
 func (r *report) judge() {
-	add := func(ok bool, what, got, target string) {
-		r.Verdicts = append(r.Verdicts, verdict{ok, what, got, target})
-	}
+	r.judgeEngines()
+	r.judgeSizes()
+	r.judgeTrips()
+	add := r.add
 	rate := func(v float64) string { return fmt.Sprintf("%.0f/s", v) }
 	for _, f := range r.Flows {
+		if f.Engine != "" {
+			continue
+		}
 		switch f.Flow {
 		case "user":
 			add(f.PerSecond >= wantUserRate, "GET /user", rate(f.PerSecond), "at least "+rate(wantUserRate))
@@ -91,21 +103,36 @@ func (r *report) writeJSON(w io.Writer) error {
 // writeText prints the table and the verdicts.
 func (r *report) writeText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "machine  %s\nserver   %s\n", r.Machine, r.Server)
+	fmt.Fprintf(&b, "machine  %s\n", r.Machine)
+	if r.Server != "" {
+		fmt.Fprintf(&b, "server   %s\n", r.Server)
+	}
 	if r.Data != "" {
 		fmt.Fprintf(&b, "data on  %s\n", r.Data)
 	}
 	if len(r.Settings) > 0 {
 		fmt.Fprintf(&b, "set too  %s\n", strings.Join(r.Settings, " "))
 	}
-	fmt.Fprintf(&b, "load     %d callers, %d users\n\n", r.Callers, r.Users)
-	r.flowTable(&b)
+	for _, e := range r.Engines {
+		fmt.Fprintf(&b, "engine   %s\n", e)
+	}
+	if r.Callers > 0 {
+		fmt.Fprintf(&b, "load     %d callers, %d users\n", r.Callers, r.Users)
+	}
+	b.WriteByte('\n')
+	r.loadTable(&b)
+	r.tripTable(&b)
+	if len(r.Flows) > 0 && r.Flows[0].Engine != "" {
+		r.sideTable(&b)
+	} else {
+		r.flowTable(&b)
+	}
 	r.storyOfStorm(&b)
 	r.storyOfCold(&b)
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
-	if len(r.Verdicts) > 0 {
+	if len(r.Verdicts) > 0 && !strings.HasSuffix(b.String(), "\n\n") {
 		b.WriteByte('\n')
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

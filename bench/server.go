@@ -48,7 +48,31 @@ func settings(data string) []string {
 		"GATEHOUSE_MAILER_AUTOCONFIRM=true",
 		"GATEHOUSE_RATE_LIMITS=off",
 		"GATEHOUSE_LOG_LEVEL=info",
+		"GATEHOUSE_DRAIN=0s", // nobody else is there to be sent to
 	}
+}
+
+// environ is what the server sees. Of two that are the same the last counts.
+func environ(data string, more []string) []string {
+	return slices.Concat(os.Environ(), settings(data), more)
+}
+
+// migrate runs `bin migrate` with what start would tell the server.
+func migrate(ctx context.Context, bin, folder string, more ...string) error {
+	bin, err := filepath.Abs(bin) // the process runs elsewhere
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(folder, "data")
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, bin, "migrate")
+	cmd.Dir, cmd.Env = folder, environ(data, more)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s migrate: %w\n%s", bin, err, out)
+	}
+	return nil
 }
 
 // build compiles the binary as it is shipped and returns its path.
@@ -65,7 +89,8 @@ func build(ctx context.Context, folder string, stderr io.Writer) (string, error)
 
 // start runs `bin serve` on the data in folder, which is made if need be, and
 // returns when it is healthy. The process gets SIGTERM when ctx ends.
-func start(ctx context.Context, bin, folder string) (*server, error) {
+// more are settings of the server, NAME=value, over those that all have.
+func start(ctx context.Context, bin, folder string, more ...string) (*server, error) {
 	bin, err := filepath.Abs(bin) // the process runs elsewhere
 	if err != nil {
 		return nil, err
@@ -89,8 +114,8 @@ func start(ctx context.Context, bin, folder string) (*server, error) {
 
 	ctx, cancel := context.WithCancel(ctx)
 	cmd := exec.CommandContext(ctx, bin, "serve")
-	cmd.Dir = folder                                  // so that a .env beside the caller does not slip in
-	cmd.Env = append(os.Environ(), settings(data)...) // of two the last counts
+	cmd.Dir = folder // so that a .env beside the caller does not slip in
+	cmd.Env = environ(data, more)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = stopTimeout
@@ -164,6 +189,21 @@ func (s *server) hasGone() bool {
 	default:
 		return false
 	}
+}
+
+// explain adds to the error of a flow what the server has to say of it, and
+// makes one of its end. The server may be nil.
+func (s *server) explain(err error, flow string) error {
+	if s == nil {
+		return err
+	}
+	if err == nil && s.hasGone() {
+		err = fmt.Errorf("the server ended during %s (%v)", flow, s.state)
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, s.logTail())
+	}
+	return nil
 }
 
 // stop ends the process with SIGTERM and reports one that did not leave in

@@ -88,6 +88,7 @@ func (t *target) appendHead(buf []byte, method, path string) []byte {
 type answer struct {
 	status     int
 	retryAfter string
+	link       string
 	body       []byte
 }
 
@@ -215,6 +216,10 @@ func (c *conn) head() (answer, framing, error) {
 		case len("Transfer-Encoding"):
 			if bytes.EqualFold(name, []byte("Transfer-Encoding")) {
 				f.chunked = bytes.EqualFold(value, []byte("chunked"))
+			}
+		case len("Link"):
+			if bytes.EqualFold(name, []byte("Link")) {
+				a.link = string(value)
 			}
 		case len("Connection"):
 			if bytes.EqualFold(name, []byte("Connection")) {

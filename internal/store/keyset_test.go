@@ -141,7 +141,7 @@ func TestUserPage_filteredWalksToo(t *testing.T) {
 		list := tied(t, db, clock)
 		some := slices.DeleteFunc(slices.Clone(list), func(u store.User) bool { return !strings.HasSuffix(u.Email, "@x") })
 		for _, f := range lists() {
-			f.Limit, f.Contains, f.Aud = 2, "@X", "web"
+			f.Limit, f.Contains, f.Aud = 4, "@X", "web"
 			want := inOrder(f, some)
 			for _, byOffset := range []bool{false, true} {
 				got := walk(t, db, f, byOffset, func([]store.User) {})

@@ -204,6 +204,43 @@ func TestDB_waitsForALockNoLongerThanItsLimits(t *testing.T) {
 	})
 }
 
+// A statement that takes too long is ended by the server itself: it does not go
+// on, and hold its locks, after its caller was told.
+func TestDB_endsAStatementThatTakesTooLong(t *testing.T) {
+	t.Parallel()
+	running := map[string]string{
+		"postgres": `SELECT query FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pid()`,
+		"mysql":    `SELECT info FROM information_schema.processlist WHERE db = DATABASE() AND command = 'Query' AND id <> CONNECTION_ID()`,
+	}
+	onServers(t, func(t *testing.T, engine, url string) {
+		admin := plain(t, url)
+		if engine == "mysql" {
+			do(t, admin, `CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW DO SLEEP(60)`)
+		} else {
+			do(t, admin, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(60); RETURN NEW; END $$`,
+				`CREATE TRIGGER slow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION slow()`)
+		}
+		db := node(t, store.Options{URL: url, MaxConns: 2, StatementTimeout: 300 * time.Millisecond, TransactionTimeout: time.Minute})
+		event := func(tx *store.Tx) error { return tx.AddEvent(store.Event{Name: "slow", Data: []byte(`{}`)}) }
+		for name, run := range map[string]func() error{
+			"Write": func() error {
+				return db.Write(t.Context(), home, func(tx *store.Tx) error { return errors.Join(tx.AddUser(newUser("")), event(tx)) })
+			},
+			"WriteOne": func() error { return db.WriteOne(t.Context(), home, event) },
+		} {
+			began := time.Now()
+			err := run()
+			if took := time.Since(began); !unavailable(err) || took > 20*time.Second {
+				t.Errorf("%s: %v after %v; want unavailable, after about 0.3 s", name, err, took)
+			}
+			until(t, "the server to end it", func() bool { return len(ask(t, admin, running[engine])) == 0 })
+		}
+		if n := users(t, db); n != 0 {
+			t.Errorf("%d users stand of a Write that was refused", n)
+		}
+	})
+}
+
 // SQLite has one lock for all who write, in whatever process.
 func TestWrite_waitsForAnotherProcessOnTheSameFile(t *testing.T) {
 	t.Parallel()
