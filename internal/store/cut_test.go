@@ -197,13 +197,15 @@ func TestWrite_runsOnceWhenTheServerEndsAfterTheCommit(t *testing.T) {
 // otherConnections are the queries, by engine, for the ids of the connections
 // to a database that are not the one that asks, and how to end one.
 func otherConnections() (list, kill map[string]string) {
-	return map[string]string{
+	list = map[string]string{
 		"postgres": `SELECT pid::text FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`,
 		"mysql":    `SELECT CAST(id AS CHAR) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`,
-	}, map[string]string{
+	}
+	kill = map[string]string{
 		"postgres": `SELECT pg_terminate_backend(%s)`,
 		"mysql":    `KILL %s`,
 	}
+	return list, kill
 }
 
 // The database's administrator ends all connections: whoever comes next finds

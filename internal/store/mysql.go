@@ -39,7 +39,7 @@ func mysqlVerdict(err error) verdict {
 		return raced
 	case 1053, 1047, 1927, 1290, 1836: // going down, not in the cluster, killed, read-only
 		return cutOff
-	case 3024, 1969, 1317, 1021, 1114, 1040, 1203, 1037, 1041, // took too long, full, too many, out of memory
+	case 3024, 1969, 1317, 3, 1021, 1026, 1030, 1114, 1040, 1203, 1037, 1041, // took too long, full, too many, out of memory
 		9001, 9002, 9003, 9004, 9005: // TiDB: a part of it does not answer
 		return lost
 	default:

@@ -261,7 +261,7 @@ func (db *postgresDB) noticed(err error) {
 		return
 	}
 	last, now := db.dropped.Load(), time.Now().UnixNano() //nolint:forbidigo // not the rows' time
-	if now-last > int64(time.Second) && db.dropped.CompareAndSwap(last, now) {
+	if now-last > int64(100*time.Millisecond) && db.dropped.CompareAndSwap(last, now) {
 		db.pool.Reset()
 	}
 }
@@ -270,8 +270,14 @@ func (db *postgresDB) read(ctx context.Context, fn func(conn) error) error { ret
 
 func (db *postgresDB) one(ctx context.Context, fn func(conn) error) error {
 	return db.lend(ctx, func(c conn) error {
+		pg := c.(*postgresConn)
 		err := fn(&single{conn: c})
-		return unknown(err) // the statement was its own commit
+		// The statement is its own commit. A server that says that it goes before
+		// it has said that the statement is done has not done it.
+		if s := sqlState(err); s != "" && !strings.HasPrefix(s, "08") && pg.done == "" {
+			return err
+		}
+		return unknown(err)
 	})
 }
 
@@ -319,6 +325,7 @@ type postgresConn struct {
 	ctx   context.Context //nolint:containedctx // that of one transaction, which this is
 	c     *pgx.Conn
 	off   pgx.Batch
+	done  string // what the server said of the last statement that was sent alone
 }
 
 func (c *postgresConn) put(query string, args []any) { c.off.Queue(c.names.say(query), args...) }
@@ -331,6 +338,7 @@ func (c *postgresConn) later(query string, args []any) error {
 func (c *postgresConn) exec(query string, args []any) (int64, error) {
 	if c.off.Len() == 0 {
 		tag, err := c.c.Exec(c.ctx, c.names.say(query), args...)
+		c.done = tag.String()
 		return tag.RowsAffected(), duplicateOf(postgresDialect, err)
 	}
 	c.put(query, args)
