@@ -57,6 +57,7 @@ func (e mariadb) install(ctx context.Context, s *Server) error {
 func (mariadb) settings(s *Server) map[string]string {
 	m := map[string]string{
 		"datadir":            s.data(),
+		"tmpdir":             s.data(), // a server clears its temporary files away at the start, and those of others in a shared folder
 		"port":               strconv.Itoa(s.port),
 		"skip-networking":    "0",
 		"bind-address":       "127.0.0.1",

@@ -86,7 +86,7 @@ func (tx *Tx) TryCode(kind string, subject []byte, max int) (Challenge, error) {
 // AskedAt returns the subjects of the newest living questions of a kind that
 // went to an address and have a code.
 func (tx *Tx) AskedAt(kind, sentTo string, limit int) (subjects [][]byte, err error) {
-	err = tx.rows(`SELECT subject FROM challenges WHERE tenant_id = ? AND sent_to = ? AND kind = ? AND used_at = 0 AND code_expires_at > ? ORDER BY created_at DESC LIMIT ?`,
+	err = tx.rows(`SELECT subject FROM challenges`+tx.by("challenges_sent")+` WHERE tenant_id = ? AND sent_to = ? AND kind = ? AND used_at = 0 AND code_expires_at > ? ORDER BY created_at DESC LIMIT ?`,
 		[]any{tx.Tenant, sentTo, kind, micros(tx.Now), limit}, func(scan func(...any) error) error {
 			var s []byte
 			err := scan(&s)
@@ -120,7 +120,7 @@ func (tx *Tx) UseChallenge(id ChallengeID, kind string, subject []byte) (bool, e
 
 // DropChallenges voids every unanswered question to a user.
 func (tx *Tx) DropChallenges(user UserID) error {
-	return tx.later(`UPDATE challenges SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0`, micros(tx.Now), tx.Tenant, user)
+	return tx.later(`UPDATE challenges`+tx.by("challenges_user")+` SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0`, micros(tx.Now), tx.Tenant, user)
 }
 
 func (tx *Tx) challenge(where string, args ...any) (Challenge, error) {

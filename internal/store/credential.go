@@ -54,7 +54,7 @@ func (tx *Tx) DropPassword(id UserID, hash string) (bool, error) {
 
 // DropCredentials deletes all credentials of a user.
 func (tx *Tx) DropCredentials(user UserID) error {
-	return tx.later(`DELETE FROM credentials WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
+	return tx.later(`DELETE FROM credentials`+tx.byDropping("credentials_user")+` WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
 }
 
 // PasswordByEmail returns the user with that address and the hash of their

@@ -18,7 +18,6 @@ import (
 type dialect struct {
 	name     string
 	numbered bool // placeholders are $1, not ?
-	quick    bool // round trips cost nothing
 	goose    goose.Dialect
 
 	// holdFirst locks a user by a statement of its own before it is read, so
@@ -29,9 +28,10 @@ type dialect struct {
 	// claim ends a query for work: rows that another worker is taking are
 	// passed over.
 	claim string
-	// bySessionsUser names the index of a user's sessions to an engine that may
-	// take another, and would lock what it walks over.
-	bySessionsUser string
+	// by names the index a statement is to take, for %, to an engine that would
+	// choose another: SQLite knows nothing of how many rows a value has, and
+	// MySQL locks what it walks over. byDropping is the same for DELETE.
+	by, byDropping string
 	// countUsers adds to a counter that need not exist yet.
 	countUsers string
 	// asText turns the JSON of a column into text that LIKE takes, with the
@@ -91,6 +91,10 @@ var tables = map[string]bool{
 	"challenges": true, "events": true, "outbox": true, "signing_keys": true, "leases": true, "user_counts": true,
 }
 
+// indexes are those that statements name.
+var indexes = map[string]bool{"identities_user": true, "sessions_user": true, "credentials_user": true, "challenges_user": true,
+	"challenges_sent": true, "events_user": true, "users_created": true}
+
 // say returns a statement as this database wants it: tables by their full
 // names, placeholders by its style. Texts are constants, so the cache is small.
 func (n names) say(query string) string {
@@ -131,7 +135,7 @@ func (n names) translate(query string) string {
 			continue
 		}
 		w := query[:word]
-		if (beforeTable[last] && tables[w]) || (last == "INDEX" && n.indexed()) {
+		if (beforeTable[last] && tables[w]) || (last == "INDEX" || last == "BY" && indexes[w]) && n.indexed() {
 			b.WriteString(n.prefix)
 		}
 		b.WriteString(w)
@@ -169,6 +173,14 @@ func plain(args []any) []any {
 		}
 	}
 	return args
+}
+
+// by says which index a statement is to take of the table before it.
+func (tx *Tx) by(index string) string { return strings.Replace(tx.db.dialect.by, "%", index, 1) }
+
+// byDropping is by for DELETE.
+func (tx *Tx) byDropping(index string) string {
+	return strings.Replace(tx.db.dialect.byDropping, "%", index, 1)
 }
 
 // hold locks the user that a Write is about to read, until it commits: two who

@@ -57,7 +57,7 @@ func eventID(tick int64) EventID {
 
 // EventsOf returns the newest events that happened to a user.
 func (tx *Tx) EventsOf(user UserID, limit int) (list []Event, err error) {
-	err = tx.rows(`SELECT id, name, actor, user_id, session_id, ip, request_id, data, created_at FROM events
+	err = tx.rows(`SELECT id, name, actor, user_id, session_id, ip, request_id, data, created_at FROM events`+tx.by("events_user")+`
 		WHERE tenant_id = ? AND user_id = ? ORDER BY id DESC LIMIT ?`, []any{tx.Tenant, user, limit},
 		func(scan func(...any) error) error {
 			var e Event

@@ -67,11 +67,11 @@ func (tx *Tx) SetIdentity(i Identity) error {
 
 // SetIdentitySignIn notes a sign-in by one kind of identity of a user.
 func (tx *Tx) SetIdentitySignIn(user UserID, provider string) error {
-	return tx.later(`UPDATE identities SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,
+	return tx.later(`UPDATE identities`+tx.by("identities_user")+` SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,
 		micros(tx.Now), micros(tx.Now), tx.Tenant, user, provider)
 }
 
 // DropIdentities deletes all identities of a user.
 func (tx *Tx) DropIdentities(user UserID) error {
-	return tx.later(`DELETE FROM identities WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
+	return tx.later(`DELETE FROM identities`+tx.byDropping("identities_user")+` WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
 }

@@ -57,8 +57,11 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 			return err
 		}
 		rs, err := p.Up(ctx)
-		if err != nil && db.name == "sqlite" { // another process may have been at it: then there is nothing left to do
-			rs, err = p.Up(ctx)
+		for range p.ListSources() {
+			if err == nil || db.name != "sqlite" {
+				break
+			}
+			rs, err = p.Up(ctx) // another process is at it too, and may have been quicker at each step
 		}
 		for _, r := range rs {
 			applied = append(applied, Migration{r.Source.Version, path.Base(r.Source.Path), true})

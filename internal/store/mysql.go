@@ -20,14 +20,14 @@ var mysqlDialect = &dialect{
 	name: "mysql", goose: goose.DialectMySQL,
 	// Into a variable, because a result of its own would be taken for the answer
 	// of the statement after it.
-	holdFirst:      `SELECT 1 INTO @held FROM users u WHERE u.tenant_id = ? AND % FOR UPDATE`,
-	claim:          ` FOR UPDATE SKIP LOCKED`,
-	bySessionsUser: ` FORCE KEY (sessions_user)`,
-	countUsers:     `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
-	asText:         `%`,
-	clock:          `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)`,
-	verdict:        mysqlVerdict,
-	duplicate:      func(err error) bool { return mysqlNumber(err) == 1062 },
+	holdFirst:  `SELECT 1 INTO @held FROM users u WHERE u.tenant_id = ? AND % FOR UPDATE`,
+	claim:      ` FOR UPDATE SKIP LOCKED`,
+	by:         ` FORCE KEY (%)`,
+	countUsers: `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
+	asText:     `%`,
+	clock:      `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)`,
+	verdict:    mysqlVerdict,
+	duplicate:  func(err error) bool { return mysqlNumber(err) == 1062 },
 }
 
 // mysqlVerdict reads the number of an error (MySQL 8.0 Error Reference).

@@ -72,7 +72,7 @@ func (tx *Tx) SessionUser(id SessionID) (Session, User, error) {
 	}
 	err = tx.rows(`SELECT `+sessionColumns+`, `+userColumns+`, `+identityColumns+` FROM sessions s
 		JOIN users u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
-		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id
+		LEFT JOIN identities i`+tx.by("identities_user")+` ON i.tenant_id = u.tenant_id AND i.user_id = u.id
 		WHERE s.tenant_id = ? AND s.id = ?`, []any{tx.Tenant, id},
 		func(scan func(...any) error) error {
 			var is identityScan
@@ -131,7 +131,7 @@ func (tx *Tx) EndAllSessions(after SessionID, next int, reason string) (last Ses
 // and returns which.
 func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionID, error) {
 	var ids []SessionID
-	err := tx.rows(`SELECT id FROM sessions WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`, []any{tx.Tenant, user, but},
+	err := tx.rows(`SELECT id FROM sessions`+tx.by("sessions_user")+` WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`, []any{tx.Tenant, user, but},
 		func(scan func(...any) error) error {
 			var id SessionID
 			err := scan(&id)
@@ -141,7 +141,7 @@ func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionI
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
-	return ids, tx.later(`UPDATE sessions SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`,
+	return ids, tx.later(`UPDATE sessions`+tx.by("sessions_user")+` SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ?`,
 		micros(tx.Now), reason, tx.Tenant, user, but)
 }
 
@@ -151,7 +151,7 @@ func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionI
 func (tx *Tx) CapSessions(user UserID, living int, added SessionID, reason string) error {
 	// The inner table is one more only because MySQL does not read what it
 	// writes (error 1093).
-	by := tx.db.bySessionsUser
+	by := tx.by("sessions_user")
 	return tx.later(`UPDATE sessions`+by+` SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ? AND id < (
 		SELECT id FROM (SELECT id FROM sessions`+by+` WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1 OFFSET ?) kept)`,
 		micros(tx.Now), reason, tx.Tenant, user, added, tx.Tenant, user, living-1)

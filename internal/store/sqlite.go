@@ -19,8 +19,10 @@ import (
 )
 
 var sqliteDialect = &dialect{
-	name: "sqlite", quick: true, goose: goose.DialectSQLite3,
+	name: "sqlite", goose: goose.DialectSQLite3,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
+	by:         ` INDEXED BY %`,
+	byDropping: ` INDEXED BY %`,
 	asText:     `CAST(% AS TEXT)`,
 	verdict:    sqliteVerdict,
 	duplicate:  func(err error) bool { c := sqliteCode(err); return c == 1555 || c == 2067 }, // SQLITE_CONSTRAINT_PRIMARYKEY, _UNIQUE

@@ -136,7 +136,7 @@ func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User,
 		return User{}, err
 	}
 	err = tx.rows(`SELECT `+userColumns+`, `+identityColumns+columns+` FROM users u
-		LEFT JOIN identities i ON i.tenant_id = u.tenant_id AND i.user_id = u.id `+join+`
+		LEFT JOIN identities i`+tx.by("identities_user")+` ON i.tenant_id = u.tenant_id AND i.user_id = u.id `+join+`
 		WHERE u.tenant_id = ? AND `+where, []any{tx.Tenant, arg},
 		func(scan func(...any) error) error {
 			var is identityScan

@@ -95,22 +95,34 @@ func (tx *Tx) UserPage(f UserFilter) (page []User, total int, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	from := `users u`
-	switch {
-	case f.After != nil:
+	from := ` FROM users u`
+	if column == "u.created_at" {
+		from += tx.by("users_created")
+	}
+	if f.After == nil && f.Offset > 0 {
+		// The last user before the page is found in the index; the page is what is
+		// behind them. PostgreSQL, which keeps one plan for every offset, would
+		// otherwise read all users.
+		f.After = &UserMark{}
+		var value any
+		err = tx.row(`SELECT `+column+`, u.id`+from+where+order+` LIMIT 1 OFFSET ?`, append(slices.Clone(args), f.Offset-1), &value, &f.After.ID)
+		if errors.Is(err, ErrNotFound) {
+			return nil, total, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		f.After.Value = markValue(value)
+	}
+	if f.After != nil {
 		// By the bound alone an index can be entered; the rest says which of those
 		// at the bound come behind.
 		than := map[bool]string{true: ">", false: "<"}[f.Asc]
 		where += fmt.Sprintf(` AND %[1]s %[2]s= ? AND (%[1]s %[2]s ? OR u.id %[2]s ?)`, column, than)
 		v := f.After.value(f)
 		args = append(args, v, v, f.After.ID)
-	case f.Offset > 0:
-		// The users before the page are stepped over in the index, unread.
-		from = `(SELECT u.tenant_id AS page_tenant, u.id AS page_id FROM users u` + where + order + ` LIMIT ? OFFSET ?) page
-			JOIN users u ON u.tenant_id = page_tenant AND u.id = page_id`
-		args, where = append(args, f.Limit, f.Offset), ``
 	}
-	err = tx.rows(`SELECT `+userColumns+` FROM `+from+where+order+` LIMIT ?`, append(args, f.Limit),
+	err = tx.rows(`SELECT `+userColumns+from+where+order+` LIMIT ?`, append(args, f.Limit),
 		func(scan func(...any) error) error {
 			var s userScan
 			err := scan(s.dest()...)
@@ -118,6 +130,15 @@ func (tx *Tx) UserPage(f UserFilter) (page []User, total int, err error) {
 			return err
 		})
 	return page, total, err
+}
+
+// markValue is a column's value as a mark has it; drivers hand numbers and text
+// out as they like.
+func markValue(v any) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	return fmt.Sprint(v)
 }
 
 // userMatch is the condition for the users a filter picks from.
