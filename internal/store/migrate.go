@@ -52,11 +52,13 @@ const safeToUndo = "-- Safe to undo"
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
 	err := db.goose(ctx, true, func(p *goose.Provider, pool *sql.DB) error {
-		err := db.beginHistory(ctx, pool)
-		if err != nil {
-			return err
-		}
 		rs, err := p.Up(ctx)
+		if err != nil && strings.Contains(err.Error(), "missing zero version") {
+			err = db.beginHistory(ctx, pool)
+			if err == nil {
+				rs, err = p.Up(ctx)
+			}
+		}
 		for range p.ListSources() {
 			if err == nil || db.name != "sqlite" {
 				break
@@ -76,17 +78,12 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 
 // beginHistory puts the first row into a history that was made without it. The
 // table and the row are two statements, and MySQL keeps the one when whoever
-// made it was killed before the other. A second such row does no harm.
+// made it was killed before the other.
 func (db *DB) beginHistory(ctx context.Context, pool *sql.DB) error {
-	there, err := db.engine.tablesThere(ctx, pool)
-	if err != nil || !there[db.historyTable()] {
-		return err
-	}
 	table := db.names.table("schema_migrations")
-	var steps int
-	err = pool.QueryRowContext(ctx, `SELECT COUNT(*) FROM `+table).Scan(&steps)
-	if err == nil && steps == 0 {
-		_, err = pool.ExecContext(ctx, `INSERT INTO `+table+` (version_id, is_applied) VALUES (0, TRUE)`)
+	_, err := pool.ExecContext(ctx, `INSERT INTO `+table+` (version_id, is_applied) SELECT 0, TRUE FROM (SELECT 1) one WHERE NOT EXISTS (SELECT 1 FROM `+table+`)`)
+	if err != nil && db.judge(err) == raced { // with another node that puts it there
+		return nil
 	}
 	return err
 }
