@@ -81,33 +81,23 @@ func (h *house) sweep(ctx context.Context) error {
 
 // sweepAll sweeps until nothing is left to go, or the work is another node's.
 func (h *house) sweepAll(ctx context.Context, self store.Holder) error {
-	for gone := bite; gone >= bite && ctx.Err() == nil; {
-		err := h.bite(ctx, self, store.TenantID{}, func(tx *store.Tx) (err error) {
-			gone, err = tx.Sweep(bite, tx.Now.Add(-keepChallenges), tx.Now.Add(-keepSessions), tx.Now.Add(-keepDead))
-			return err
-		}, &gone)
-		if err != nil {
-			return err
-		}
+	ours, err := h.bites(ctx, self, store.TenantID{}, func(tx *store.Tx) (int, error) {
+		return tx.Sweep(bite, tx.Now.Add(-keepChallenges), tx.Now.Add(-keepSessions), tx.Now.Add(-keepDead))
+	})
+	keep := h.cfg.Database.EventsKeep
+	if err != nil || !ours || keep == 0 {
+		return err
 	}
-	if h.cfg.Database.EventsKeep == 0 {
-		return nil
-	}
-	for tenants, after := []store.TenantID{{}}, (store.TenantID{}); len(tenants) > 0; {
+	for tenants := []store.TenantID{{}}; len(tenants) > 0; {
 		for _, t := range tenants {
-			for gone := bite; gone >= bite && ctx.Err() == nil; {
-				err := h.bite(ctx, self, t, func(tx *store.Tx) (err error) {
-					gone, err = tx.SweepEvents(bite, tx.Now.Add(-h.cfg.Database.EventsKeep))
-					return err
-				}, &gone)
-				if err != nil {
-					return err
-				}
+			ours, err := h.bites(ctx, self, t, func(tx *store.Tx) (int, error) { return tx.SweepEvents(bite, tx.Now.Add(-keep)) })
+			if err != nil || !ours {
+				return err
 			}
-			after = t
 		}
+		last := tenants[len(tenants)-1]
 		err := h.db.Read(ctx, store.TenantID{}, func(tx *store.Tx) (err error) {
-			tenants, err = tx.Tenants(after, bite)
+			tenants, err = tx.Tenants(last, bite)
 			return err
 		})
 		if err != nil {
@@ -117,18 +107,21 @@ func (h *house) sweepAll(ctx context.Context, self store.Holder) error {
 	return nil
 }
 
-// bite runs one transaction of the sweep, if the work is still ours; else it
-// sets gone to 0.
-func (h *house) bite(ctx context.Context, self store.Holder, t store.TenantID, f func(*store.Tx) error, gone *int) error {
-	return h.db.Write(ctx, t, func(tx *store.Tx) error {
-		ours, err := tx.Lease(store.LeaseSweep, self, sweepLease)
-		if err != nil {
+// bites runs f until it takes less than a bite, each in a transaction of its
+// own, and reports whether the work stayed ours.
+func (h *house) bites(ctx context.Context, self store.Holder, t store.TenantID, f func(*store.Tx) (int, error)) (ours bool, err error) {
+	for gone := bite; gone >= bite; {
+		err := h.db.Write(ctx, t, func(tx *store.Tx) (err error) {
+			gone = 0
+			ours, err = tx.Lease(store.LeaseSweep, self, sweepLease)
+			if err == nil && ours {
+				gone, err = f(tx)
+			}
 			return err
+		})
+		if err != nil {
+			return false, err
 		}
-		if !ours {
-			*gone = 0
-			return nil
-		}
-		return f(tx)
-	})
+	}
+	return ours, ctx.Err()
 }

@@ -68,7 +68,7 @@ type Database struct {
 	Synchronous        string        `env:"SQLITE_SYNCHRONOUS" envDefault:"FULL" oneof:"FULL|NORMAL" help:"FULL loses nothing when the power fails; NORMAL is faster and may lose the last moments."`
 	AutoMigrate        Answer        `env:"AUTO_MIGRATE" help:"Bring the tables up to date at the start. Otherwise the server refuses to start on old tables, until gatehouse migrate was run. Empty: true on SQLite, false on PostgreSQL and MySQL, where other nodes may be at work on the old ones."`
 	MaxConns           int           `env:"DB_MAX_POOL_SIZE" envDefault:"0" min:"0" max:"10000" help:"Most connections of one node to PostgreSQL or MySQL. 0: four for each processor core."`
-	MaxIdle            int           `env:"DB_MAX_IDLE_POOL_SIZE" envDefault:"0" min:"0" max:"10000" help:"Most connections kept open while nobody asks. 0: all of them, until DB_CONN_MAX_IDLE_TIME is over."`
+	MaxIdle            int           `env:"DB_MAX_IDLE_POOL_SIZE" envDefault:"0" min:"0" max:"10000" help:"Most connections to MySQL kept open while nobody asks. 0: all of them, until DB_CONN_MAX_IDLE_TIME is over, which alone decides on PostgreSQL."`
 	ConnLifetime       time.Duration `env:"DB_CONN_MAX_LIFETIME" envDefault:"30m" min:"0" help:"Age at which a connection is replaced; 0 means never."`
 	ConnIdle           time.Duration `env:"DB_CONN_MAX_IDLE_TIME" envDefault:"5m" min:"0" help:"How long a connection may lie unused before it is closed; 0 means for ever."`
 	HealthCheck        time.Duration `env:"DB_HEALTH_CHECK_PERIOD" envDefault:"1m" min:"1s" help:"How often unused connections are looked at."`

@@ -245,6 +245,30 @@ func (tx *Tx) failed(err error) error {
 	return err
 }
 
+// scanAll calls each for every row of an answer, which its caller closes.
+func scanAll(rs interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+}, each func(scan func(...any) error) error,
+) error {
+	for rs.Next() {
+		err := each(rs.Scan)
+		if err != nil {
+			return err
+		}
+	}
+	return rs.Err()
+}
+
+// duplicateOf marks a broken unique rule.
+func duplicateOf(d *dialect, err error) error {
+	if err != nil && d.duplicate(err) {
+		return fmt.Errorf("%w: %w", ErrDuplicate, err)
+	}
+	return err
+}
+
 // micros stores instants so that every engine agrees on them; the zero time
 // is 0.
 func micros(t time.Time) int64 {

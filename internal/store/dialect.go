@@ -16,9 +16,8 @@ import (
 // dialect is all that may differ between engines in what is said to them. A
 // statement that needs more than this is rewritten until it does not.
 type dialect struct {
-	name     string
-	numbered bool // placeholders are $1, not ?
-	goose    goose.Dialect
+	name  string
+	goose goose.Dialect
 
 	// holdFirst locks a user by a statement of its own before it is read, so
 	// that the reading statement sees all that was committed before, and the
@@ -80,8 +79,8 @@ type timeouts struct {
 
 // names are the tables of one namespace.
 type names struct {
-	prefix string // of tables: "", "shop_" or "auth."
-	number bool
+	prefix string    // of tables: "", "shop_" or "auth."
+	number bool      // placeholders are $1, not ?
 	cache  *sync.Map // statement as written → as sent
 }
 

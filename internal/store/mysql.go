@@ -279,11 +279,12 @@ func (c *preparedConn) rows(query string, args []any, each func(scan func(...any
 	if err != nil {
 		return closedMySQL(err)
 	}
-	rs, err := s.QueryContext(c.ctx, args...)
+	rs, err := s.QueryContext(c.ctx, args...) //nolint:rowserrcheck // scanAll asks
 	if err != nil {
 		return closedMySQL(err)
 	}
-	return scanSQL(rs, each)
+	defer rs.Close()
+	return scanAll(rs, each)
 }
 
 // closedMySQL tells a pool that was closed from a server that went.
@@ -292,17 +293,6 @@ func closedMySQL(err error) error {
 		return errClosed
 	}
 	return err
-}
-
-func scanSQL(rs *sql.Rows, each func(scan func(...any) error) error) error {
-	defer rs.Close()
-	for rs.Next() {
-		err := each(rs.Scan)
-		if err != nil {
-			return err
-		}
-	}
-	return rs.Err()
 }
 
 func (db *mysqlDB) write(ctx context.Context, fn func(conn) error) error {
@@ -372,11 +362,12 @@ func (c *mysqlConn) exec(query string, args []any) (int64, error) {
 
 func (c *mysqlConn) rows(query string, args []any, each func(scan func(...any) error) error) error {
 	text, all := c.take(query, args)
-	rs, err := c.c.QueryContext(c.ctx, text, all...)
+	rs, err := c.c.QueryContext(c.ctx, text, all...) //nolint:rowserrcheck // scanAll asks
 	if err != nil {
 		return duplicateOf(mysqlDialect, err)
 	}
-	return scanSQL(rs, each)
+	defer rs.Close()
+	return scanAll(rs, each)
 }
 
 func (c *mysqlConn) commit() error {

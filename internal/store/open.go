@@ -25,7 +25,7 @@ type Options struct {
 	Synchronous string // SQLite: FULL (the zero value) or NORMAL: may lose the last commits on power loss
 
 	MaxConns     int           // zero: four for each processor core; SQLite keeps its own number
-	MaxIdle      int           // connections kept open while nobody asks; zero: as many as there were
+	MaxIdle      int           // connections kept open while nobody asks, on MySQL; zero: as many as there were. On PostgreSQL ConnIdle alone decides
 	ConnLifetime time.Duration // after which a connection is replaced; zero: 30 min
 	ConnIdle     time.Duration // after which an unused one is closed; zero: 5 min
 	HealthCheck  time.Duration // how often unused ones are looked at; zero: 1 min

@@ -20,7 +20,7 @@ import (
 )
 
 var postgresDialect = &dialect{
-	name: "postgres", numbered: true, goose: goose.DialectPostgres,
+	name: "postgres", goose: goose.DialectPostgres,
 	holdFirst:  `SELECT 1 FROM users u WHERE u.tenant_id = ? AND % FOR NO KEY UPDATE`,
 	claim:      ` FOR UPDATE SKIP LOCKED`,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
@@ -132,8 +132,8 @@ func openPostgres(ctx context.Context, o Options, n *names) (engine, error) {
 }
 
 // bound has the server itself end what takes too long, so that a statement
-// does not go on after its caller has gone, and keep its plans. Of a pooler's servers we are not
-// the only user; there the client's own limits have to do.
+// does not go on after its caller has gone, and keep its plans. Of a pooler's
+// servers we are not the only user; there the client's own limits have to do.
 func (db *postgresDB) bound(c *pgx.ConnConfig) {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	for name, value := range map[string]string{
@@ -352,28 +352,19 @@ func (c *postgresConn) rows(query string, args []any, each func(scan func(...any
 		if err != nil {
 			return err
 		}
+		defer rs.Close()
 		return scanAll(rs, each)
 	}
 	c.put(query, args)
 	_, err := c.send(func(rs pgx.BatchResults) (tag pgconn.CommandTag, err error) {
 		rows, err := rs.Query()
 		if err == nil {
+			defer rows.Close()
 			err = scanAll(rows, each)
 		}
 		return tag, err
 	})
 	return err
-}
-
-func scanAll(rs pgx.Rows, each func(scan func(...any) error) error) error {
-	defer rs.Close()
-	for rs.Next() {
-		err := each(rs.Scan)
-		if err != nil {
-			return err
-		}
-	}
-	return rs.Err()
 }
 
 // send sends all that was put off and hands the last answer to read.
@@ -427,12 +418,4 @@ func unknown(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errUnknown, err)
-}
-
-// duplicateOf marks a broken unique rule.
-func duplicateOf(d *dialect, err error) error {
-	if err != nil && d.duplicate(err) {
-		return fmt.Errorf("%w: %w", ErrDuplicate, err)
-	}
-	return err
 }

@@ -204,11 +204,8 @@ func (c *sqliteConn) exec(query string, args []any) (int64, error) {
 		return 0, err
 	}
 	res, err := s.ExecContext(context.Background(), args...)
-	if err != nil && sqliteDialect.duplicate(err) {
-		err = fmt.Errorf("%w: %w", ErrDuplicate, err)
-	}
 	if err != nil {
-		return 0, err
+		return 0, duplicateOf(sqliteDialect, err)
 	}
 	return res.RowsAffected()
 }
@@ -224,18 +221,12 @@ func (c *sqliteConn) rows(query string, args []any, each func(scan func(...any) 
 	if err != nil {
 		return err
 	}
-	rs, err := s.QueryContext(context.Background(), args...)
+	rs, err := s.QueryContext(context.Background(), args...) //nolint:rowserrcheck // scanAll asks
 	if err != nil {
 		return err
 	}
 	defer rs.Close()
-	for rs.Next() {
-		err := each(rs.Scan)
-		if err != nil {
-			return err
-		}
-	}
-	return rs.Err()
+	return scanAll(rs, each)
 }
 
 // single lets one statement through.
