@@ -11,61 +11,82 @@ import (
 	"golang.org/x/net/html"
 )
 
-// inboxSize is how many mails an Inbox keeps.
+// inboxSize is how many messages an Inbox keeps.
 const inboxSize = 500
 
-// Received is a mail as an Inbox keeps it.
+// channelMail is Received.Channel of mails.
+const channelMail = "mail"
+
+// Received is a message as an Inbox keeps it.
 type Received struct {
 	ID      string    `json:"id"`
-	Kind    Kind      `json:"kind"`
-	To      string    `json:"to"`
-	Subject string    `json:"subject"`
+	Channel string    `json:"channel"` // "mail", ChannelSMS or ChannelWhatsApp
+	Kind    Kind      `json:"kind"`    // of a text message: its SMSKind
+	To      string    `json:"to"`      // an address, or a number with +
+	Subject string    `json:"subject"` // empty for text messages, like HTML
 	HTML    string    `json:"html"`
 	Text    string    `json:"text"`
 	Links   []string  `json:"links"` // where the HTML leads, in order, each once
-	Code    string    `json:"code"`  // the six digits, or empty
+	Code    string    `json:"code"`  // the digits, or empty
 	At      time.Time `json:"at"`
 }
 
-// Inbox is a Sender for development and tests: it sends nothing and keeps the
-// newest 500 mails in memory. It holds working codes and links, so it must not
-// be reachable by strangers. It is safe for concurrent use.
+// Inbox is a Sender and a Texter for development and tests: it sends nothing
+// and keeps the newest 500 messages in memory. It holds working codes and
+// links, so it must not be reachable by strangers. It is safe for concurrent
+// use.
 type Inbox struct {
 	now func() time.Time
 
-	mu    sync.Mutex // guards what follows
-	mails []Received // oldest first
-	count int        // mails ever, to name those without an ID
+	mu       sync.Mutex // guards what follows
+	messages []Received // oldest first
+	count    int        // messages ever, to name those without an ID
 }
 
-// NewInbox returns an empty Inbox whose mails are dated by now.
+// NewInbox returns an empty Inbox whose messages are dated by now.
 func NewInbox(now func() time.Time) *Inbox { return &Inbox{now: now} }
 
 // Send keeps the mail. A mail with an ID that is here already takes the place
 // of the earlier one, as a mail reader does with a Message-ID. It never fails.
 func (i *Inbox) Send(_ context.Context, m Mail, r Rendered) error {
-	got := Received{
-		ID: m.ID, Kind: m.Kind, To: m.To, Subject: r.Subject, HTML: r.HTML, Text: r.Text,
+	i.keep(Received{
+		ID: m.ID, Channel: channelMail, Kind: m.Kind, To: m.To, Subject: r.Subject, HTML: r.HTML, Text: r.Text,
 		Links: links(r.HTML), Code: m.Vars.Token, At: i.now(),
+	})
+	return nil
+}
+
+// Text keeps the text message, as Send keeps a mail. It never fails.
+func (i *Inbox) Text(_ context.Context, m SMS, body string) error {
+	channel := m.Channel
+	if channel == "" {
+		channel = ChannelSMS
 	}
+	i.keep(Received{
+		ID: m.ID, Channel: channel, Kind: Kind(m.Kind), To: "+" + m.To, Text: body,
+		Links: []string{}, Code: m.Code, At: i.now(),
+	})
+	return nil
+}
+
+func (i *Inbox) keep(got Received) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.count++
 	if got.ID == "" {
 		got.ID = "inbox-" + strconv.Itoa(i.count)
 	}
-	i.mails = slices.DeleteFunc(i.mails, func(o Received) bool { return o.ID == got.ID })
-	if over := len(i.mails) - inboxSize + 1; over > 0 {
-		i.mails = slices.Delete(i.mails, 0, over)
+	i.messages = slices.DeleteFunc(i.messages, func(o Received) bool { return o.ID == got.ID })
+	if over := len(i.messages) - inboxSize + 1; over > 0 {
+		i.messages = slices.Delete(i.messages, 0, over)
 	}
-	i.mails = append(i.mails, got)
-	return nil
+	i.messages = append(i.messages, got)
 }
 
 // Messages returns what is here, newest first.
 func (i *Inbox) Messages() []Received {
 	i.mu.Lock()
-	list := slices.Clone(i.mails)
+	list := slices.Clone(i.messages)
 	i.mu.Unlock()
 	slices.Reverse(list)
 	for n := range list {
@@ -74,11 +95,11 @@ func (i *Inbox) Messages() []Received {
 	return list
 }
 
-// Find returns the mail with the given ID.
+// Find returns the message with the given ID.
 func (i *Inbox) Find(id string) (Received, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, m := range i.mails {
+	for _, m := range i.messages {
 		if m.ID == id {
 			m.Links = slices.Clone(m.Links)
 			return m, true

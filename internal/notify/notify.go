@@ -1,7 +1,7 @@
 // Package notify writes messages and sends them.
 //
-// It knows the kinds of mail, the words and looks of each, how an operator's
-// own templates take their place, and how a mail leaves: over SMTP, or into an
+// It knows the kinds of mail, their words in every language and their looks,
+// how an operator's own templates take their place, and how a mail leaves: over SMTP, or into an
 // Inbox that keeps it for a developer to read. Begin reading at Mail and
 // Templates.Render; then smtp.go and inbox.go.
 //
@@ -14,6 +14,8 @@ package notify
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
 )
 
 // Kind says what a mail is about. Its text is also the name in settings.
@@ -28,12 +30,33 @@ const (
 	EmailChange       Kind = "email_change"       // prove or allow a new address
 	Reauthentication  Kind = "reauthentication"   // prove presence before something delicate
 	AlreadyRegistered Kind = "already_registered" // somebody signed up again with a confirmed address
+	AddressWanted     Kind = "address_wanted"     // another user wanted this address as theirs
+
+	PasswordChanged  Kind = "password_changed_notification"
+	EmailChanged     Kind = "email_changed_notification"
+	PhoneChanged     Kind = "phone_changed_notification"
+	IdentityLinked   Kind = "identity_linked_notification"
+	IdentityUnlinked Kind = "identity_unlinked_notification"
+	FactorEnrolled   Kind = "mfa_factor_enrolled_notification"
+	FactorUnenrolled Kind = "mfa_factor_unenrolled_notification"
+	NewDevice        Kind = "new_device_notification" // signed in where the user never was before
 )
 
 // Kinds returns every kind of mail.
 func Kinds() []Kind {
-	return []Kind{Invite, Confirmation, Recovery, MagicLink, EmailChange, Reauthentication, AlreadyRegistered}
+	return []Kind{
+		Invite, Confirmation, Recovery, MagicLink, EmailChange, Reauthentication, AlreadyRegistered, AddressWanted,
+		PasswordChanged, EmailChanged, PhoneChanged, IdentityLinked, IdentityUnlinked, FactorEnrolled, FactorUnenrolled, NewDevice,
+	}
 }
+
+// notice reports whether mails of kind k only tell their reader that something
+// happened. They carry no code, and no link but UndoURL.
+func (k Kind) notice() bool { return strings.HasSuffix(string(k), "_notification") }
+
+// bare reports whether mails of kind k are caused by somebody who is not their
+// reader: they must not open, undo or repeat anything.
+func (k Kind) bare() bool { return k == AlreadyRegistered || k == AddressWanted }
 
 // Mail is a message as it waits in the queue: what to say to whom, not yet in
 // words.
@@ -43,6 +66,10 @@ type Mail struct {
 	To      string `json:"to"`                // one bare address
 	Netlify bool   `json:"netlify,omitempty"` // template variable Token is the link token, as Netlify GoTrue has it
 	Vars    Vars   `json:"vars"`
+	// Languages are the reader's, as BCP 47 tags, best first. They may come
+	// from anywhere: all but the first eight of at most 35 bytes are ignored, and
+	// so is what is no tag.
+	Languages []string `json:"languages,omitempty"`
 }
 
 // Vars are what templates may show. Data is written by the user and so may be
@@ -59,6 +86,17 @@ type Vars struct {
 	TokenHash       string         `json:"token_hash,omitempty"`   // link token
 	RedirectTo      string         `json:"redirect_to,omitempty"`
 	Data            map[string]any `json:"data,omitempty"` // user metadata
+
+	// Of notices; Device and At also of what somebody asked for.
+	OldEmail   string    `json:"old_email,omitempty"`
+	Phone      string    `json:"phone,omitempty"`
+	OldPhone   string    `json:"old_phone,omitempty"`
+	Provider   string    `json:"provider,omitempty"`    // whose identity was linked or unlinked
+	FactorType string    `json:"factor_type,omitempty"` // "totp", "phone", "webauthn"
+	Device     string    `json:"device,omitempty"`      // "Firefox on Linux"
+	Place      string    `json:"place,omitempty"`       // an IP address
+	At         time.Time `json:"at,omitzero"`           // when it happened
+	UndoURL    string    `json:"undo_url,omitempty"`    // "this was not me"; good for 72 hours
 }
 
 // Rendered is a mail in words.

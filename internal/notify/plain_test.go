@@ -48,9 +48,13 @@ func TestPlain_ofABuiltInPageHasAllTheReaderNeeds(t *testing.T) {
 		r := render(t, Options{}, mailOf(kind))
 		got := plain(r.HTML)
 		lacks(t, string(kind), got, "{", "<", "&amp;", "color", "\n\n\n")
-		wants(t, string(kind), got, "If you did not ask for this, ignore this mail.", "https://app.example.org")
-		if kind != AlreadyRegistered {
-			wants(t, string(kind), got, "("+link+")", "\n123456\n")
+		switch {
+		case kind.notice():
+			wants(t, string(kind), got, "If this was you, there is nothing to do.", "("+undo+")", "\nDevice Firefox on Linux\n", "app.example.org")
+		case kind.bare():
+			wants(t, string(kind), got, "Your account has not been changed.", "https://app.example.org")
+		default:
+			wants(t, string(kind), got, "If you did not ask for this, ignore this mail.", "("+link+")", "\n123456\n", "https://app.example.org")
 		}
 	}
 }

@@ -8,13 +8,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	netmail "net/mail"
 	"net/netip"
 	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	mail "github.com/wneessen/go-mail"
 	"github.com/wneessen/go-mail/smtp"
@@ -39,6 +43,9 @@ type SMTPOptions struct {
 	TLS      string        // TLSAuto and so on; empty: TLSAuto
 	Timeout  time.Duration // for one mail as a whole; zero: 20 s
 	Hello    string        // our name in EHLO; empty: the domain of From
+	// Headers are those of every mail besides its own, each with its values in
+	// order. "$messageType" in a value becomes the mail's kind.
+	Headers map[string][]string
 	// RootCAs are the certificate authorities to trust. Nil: the system's.
 	RootCAs *x509.CertPool
 	// Now is the clock for the Date header. Nil: time.Now.
@@ -90,6 +97,9 @@ func NewSMTP(o SMTPOptions) (*SMTP, error) {
 	}
 	if !ascii(o.Hello) || strings.ContainsFunc(o.Hello, func(r rune) bool { return r <= ' ' }) {
 		return nil, fmt.Errorf("smtp: %q cannot be our name in EHLO; use a plain domain", o.Hello)
+	}
+	if err = CheckHeaders(o.Headers); err != nil {
+		return nil, err
 	}
 	switch o.TLS {
 	case TLSAuto:
@@ -274,11 +284,54 @@ func (s *SMTP) compose(m Mail, to mailbox, r Rendered) (*mail.Msg, error) {
 	msg.SetMessageIDWithValue(messageID(m.ID) + "@" + s.from.domain)
 	// RFC 3834 §5: no out-of-office answers to a machine.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	for name, values := range s.opt.Headers {
+		own := make([]string, len(values)) // the library writes into what it is given
+		for i, v := range values {
+			own[i] = strings.ReplaceAll(v, "$messageType", string(m.Kind))
+		}
+		msg.SetGenHeader(mail.Header(name), own...)
+	}
 	msg.SetBodyString(mail.TypeTextPlain, r.Text)
 	if r.HTML != "" {
 		msg.AddAlternativeString(mail.TypeTextHTML, r.HTML)
 	}
 	return msg, nil
+}
+
+// CheckHeaders refuses headers that no mail may have besides its own: those
+// that say where it comes from, who gets it and how it is to be read, and
+// whatever would end its line and begin another (header injection).
+func CheckHeaders(headers map[string][]string) error {
+	seen := map[string]bool{}
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		key := strings.ToLower(name)
+		switch {
+		case name == "" || len(name) > 76 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ':' }):
+			return fmt.Errorf("smtp: %q is not the name of a header; write letters, digits and hyphens, as X-Campaign", name) // RFC 5322 §2.2
+		case seen[key]:
+			return fmt.Errorf("smtp: the header %s is there twice; write all its values in one list", name)
+		case reserved(key):
+			return fmt.Errorf("smtp: the header %s is the mail's own; take it out", name)
+		}
+		seen[key] = true
+		for _, v := range headers[name] {
+			if len(v) > 900 || !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
+				return fmt.Errorf("smtp: a value of the header %s is not one line of at most 900 bytes", name)
+			}
+		}
+	}
+	return nil
+}
+
+// reserved reports whether a header, in lower case, is written here or on the
+// way (RFC 5322 §3.6, RFC 2045 §9, RFC 6376 §3.5).
+func reserved(key string) bool {
+	switch key {
+	case "from", "sender", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "auto-submitted",
+		"return-path", "received", "dkim-signature", "authentication-results":
+		return true
+	}
+	return strings.HasPrefix(key, "content-") || strings.HasPrefix(key, "resent-") || strings.HasPrefix(key, "arc-")
 }
 
 // messageID is the left half of the Message-ID. It depends on id alone, so

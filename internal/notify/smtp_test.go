@@ -421,3 +421,57 @@ func TestSMTP_foreignLetters(t *testing.T) {
 		t.Errorf("SMTPUTF8 asked for (-want +got):\n%s", diff)
 	}
 }
+
+func TestSMTP_writesTheOperatorsHeaders(t *testing.T) {
+	srv := &smtpServer{}
+	headers := map[string][]string{"X-Campaign": {"auth-$messageType", "Grüße"}, "Reply-To": {"help@example.org"}}
+	s := sender(t, srv.listen(t), func(o *SMTPOptions) { o.Headers = headers })
+	m, r := example()
+	for _, m.Kind = range []Kind{Confirmation, Recovery} {
+		if err := s.Send(t.Context(), m, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	mails, _ := srv.received()
+	for _, raw := range mails {
+		h := parse(t, raw).header
+		campaign, err := new(mime.WordDecoder).DecodeHeader(h.Get("X-Campaign"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, campaign, h.Get("Reply-To"), h.Get("To"))
+	}
+	want := []string{
+		"auth-confirmation, Grüße", "help@example.org", "<ann@example.com>",
+		"auth-recovery, Grüße", "help@example.org", "<ann@example.com>",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckHeaders_refusesWhatIsTheMailsOwn(t *testing.T) {
+	for _, name := range []string{
+		"From", "to", "BCC", "Subject", "Message-ID", "Content-Type", "content-anything", "Resent-To", "Auto-Submitted", "DKIM-Signature",
+		"", "X Y", "X:Y", "X\r\nBcc", "Größe", strings.Repeat("x", 77),
+	} {
+		o := SMTPOptions{Host: "mail.example.org", From: "gate@example.org", Headers: map[string][]string{name: {"x"}}}
+		if _, err := NewSMTP(o); err == nil {
+			t.Errorf("%q: got nil, want an error", name)
+		}
+	}
+	for _, value := range []string{"a\r\nBcc: eve@example.net", "a\nb", "a\x00", "a\xff", strings.Repeat("x", 901)} {
+		if err := CheckHeaders(map[string][]string{"X-Own": {"fine", value}}); err == nil || strings.Contains(err.Error(), "eve") {
+			t.Errorf("%q: got %v, want an error that does not repeat it", value, err)
+		}
+	}
+	if err := CheckHeaders(map[string][]string{"X-Own": nil, "x-own": nil}); err == nil {
+		t.Error("a header twice: got nil, want an error")
+	}
+	for _, name := range []string{"X-Own", "Reply-To", "List-Unsubscribe", "Precedence"} {
+		if err := CheckHeaders(map[string][]string{name: {"", "two", strings.Repeat("x", 900)}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -2,37 +2,17 @@ package notify
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	htmltemplate "html/template"
 	"io"
 	"io/fs"
 	"log/slog"
-	"net/url"
 	"os"
+	"slices"
 	"strings"
 	texttemplate "text/template"
 	"time"
-	"unicode"
 )
-
-//go:embed templates/*.html templates/*.txt
-var builtin embed.FS
-
-// subjects are the built-in subjects. Those of GoTrue are kept word for word,
-// because people filter and test by them.
-func subjects() map[Kind]string {
-	return map[Kind]string{
-		Invite:            "You have been invited",
-		Confirmation:      "Confirm Your Signup",
-		Recovery:          "Reset Your Password",
-		MagicLink:         "Your Magic Link",
-		EmailChange:       "Confirm Email Change",
-		Reauthentication:  "Confirm Reauthentication",
-		AlreadyRegistered: "You already have an account",
-	}
-}
 
 // Options configure Templates. The zero value renders the built-in mails.
 type Options struct {
@@ -42,7 +22,14 @@ type Options struct {
 	// Bodies say where the HTML of a kind is: an http(s) URL, a file, or a path
 	// beginning with "/" that is fetched from SiteURL if no such file exists.
 	// Empty: built in.
+	//
+	// "{lang}" in it stands for a language, as "de" or "pt-BR": one the reader
+	// prefers, or else Language. A template may define "subject", which goes
+	// before Subjects.
 	Bodies map[Kind]string
+	// Language is what readers get of whose own there is nothing, as a BCP 47
+	// tag. Empty: "en".
+	Language string
 	// SiteURL is the address of the site that users come from.
 	SiteURL string
 	// Fetch gets a URL; it must be guarded, since operators of a tenant may
@@ -69,11 +56,8 @@ type Options struct {
 // Templates turns mails into words. It is safe for concurrent use.
 type Templates struct {
 	opt      Options
-	html     map[Kind]*htmltemplate.Template
-	text     map[Kind]*texttemplate.Template
-	subjects map[Kind]*texttemplate.Template // built in
-	own      map[Kind]*texttemplate.Template // the operator's
-	bodies   map[Kind]*source
+	subjects map[Kind]*texttemplate.Template // the operator's
+	bodies   *sources
 }
 
 // NewTemplates prepares the templates of o. Nothing is fetched yet. A subject
@@ -94,6 +78,13 @@ func NewTemplates(o Options) *Templates {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Language == "" {
+		o.Language = English
+	}
+	if len(preferred([]string{o.Language})) == 0 {
+		o.Log.Warn("the language of mails is not a BCP 47 tag; using English", "language", o.Language)
+		o.Language = English
+	}
 	if o.Fetch == nil {
 		o.Fetch = func(context.Context, string) ([]byte, error) {
 			return nil, errors.New("fetching templates is switched off")
@@ -102,154 +93,106 @@ func NewTemplates(o Options) *Templates {
 	if o.ReadFile == nil {
 		o.ReadFile = func(name string) ([]byte, error) { return readFile(name, o.MaxSize) }
 	}
-	t := &Templates{
-		opt:      o,
-		html:     map[Kind]*htmltemplate.Template{},
-		text:     map[Kind]*texttemplate.Template{},
-		subjects: map[Kind]*texttemplate.Template{},
-		own:      map[Kind]*texttemplate.Template{},
-		bodies:   map[Kind]*source{},
-	}
-	for kind, subject := range subjects() {
-		name := "templates/" + string(kind)
-		t.html[kind] = htmltemplate.Must(htmltemplate.ParseFS(builtin, "templates/layout.html", name+".html"))
-		t.text[kind] = texttemplate.Must(texttemplate.ParseFS(builtin, "templates/layout.txt", name+".txt"))
-		t.subjects[kind] = texttemplate.Must(texttemplate.New("subject").Parse(subject))
+	t := &Templates{opt: o, subjects: map[Kind]*texttemplate.Template{}, bodies: newSources()}
+	for _, kind := range Kinds() {
 		if s := o.Subjects[kind]; s != "" {
 			own, err := texttemplate.New("subject").Parse(s)
 			if err != nil {
 				o.Log.Warn("mail subject is not a valid template; using the built-in one", "kind", kind, "err", err)
-			} else {
-				t.own[kind] = own
+				continue
 			}
-		}
-		if from := o.Bodies[kind]; from != "" {
-			t.bodies[kind] = newSource(from)
+			t.subjects[kind] = own
 		}
 	}
 	return t
 }
 
-// Render puts m into words. A template of the operator's that cannot be had,
-// parsed or executed is logged and the built-in one takes its place, because a
-// plain mail is better than none. The text of a mail with the operator's HTML
-// is made from that HTML. Render fails only if m.Kind is unknown (a
-// *PermanentError) or ctx is done.
+// Render puts m into words, those of the language its reader likes best among
+// what there is. A template of the operator's that cannot be had, parsed or
+// executed is logged and the built-in one takes its place, because a plain mail
+// is better than none. The text of a mail with the operator's HTML is made from
+// that HTML. Render fails only if m.Kind is unknown (a *PermanentError) or ctx
+// is done.
 func (t *Templates) Render(ctx context.Context, m Mail) (Rendered, error) {
-	if t.html[m.Kind] == nil {
+	if !slices.Contains(Kinds(), m.Kind) {
 		return Rendered{}, &PermanentError{fmt.Errorf("there is no kind of mail named %q", m.Kind)}
 	}
-	data := t.variables(m)
-	r := Rendered{}
+	lang := Choose(m.Languages, t.opt.Language)
+	words := dictionaries()[lang]
+	data := t.variables(m, lang)
 
-	if own := t.own[m.Kind]; own != nil {
-		s, err := execute(own, data)
+	r, err := t.own(ctx, m, data)
+	if err != nil {
+		return Rendered{}, err
+	}
+	if s := t.subjects[m.Kind]; s != nil && r.Subject == "" {
+		s, err := execute(s, data)
 		if err != nil {
 			t.opt.Log.Warn("mail subject failed; using the built-in one", "kind", m.Kind, "mail", m.ID, "err", err)
 		}
 		r.Subject = oneLine(s)
 	}
 	if r.Subject == "" {
-		s, err := execute(t.subjects[m.Kind], data)
+		s, err := execute(words.subject[m.Kind], data)
 		if err != nil {
 			return Rendered{}, err
 		}
 		r.Subject = oneLine(s)
 	}
-
-	own, err := t.ownBody(ctx, m, data)
-	if err != nil {
-		return Rendered{}, err
-	}
-	if own != "" {
+	if r.HTML != "" {
 		// The built-in text would say something else, in another language
 		// perhaps, to those who read without HTML.
-		r.HTML, r.Text = own, plain(own)
-		if r.Text == "" { // nothing but pictures
+		if r.Text = plain(r.HTML); r.Text == "" { // nothing but pictures
 			r.Text = r.Subject
 		}
 		return r, nil
 	}
-	if r.HTML, err = execute(t.html[m.Kind], data); err != nil {
+	if r.HTML, err = execute(words.html[m.Kind], data); err != nil {
 		return Rendered{}, err
 	}
-	if r.Text, err = execute(t.text[m.Kind], data); err != nil {
+	if r.Text, err = execute(words.text[m.Kind], data); err != nil {
 		return Rendered{}, err
 	}
 	return r, nil
 }
 
-// ownBody renders the operator's HTML for m, or returns "" where there is none
-// to be had. The error is ctx's.
-func (t *Templates) ownBody(ctx context.Context, m Mail, data map[string]any) (string, error) {
-	src := t.bodies[m.Kind]
-	if src == nil {
-		return "", nil
-	}
-	own, err := t.load(ctx, src, m.Kind)
-	if own == nil || err != nil {
-		return "", err
-	}
-	page, err := execute(own, data)
-	if err != nil {
-		t.opt.Log.Warn("mail template failed; using the built-in one", "kind", m.Kind, "mail", m.ID, "err", err)
-		return "", nil
-	}
-	if strings.TrimSpace(page) == "" {
-		return "", nil
-	}
-	return page, nil
-}
-
-// variables are the names templates know. It is a map, not a struct, so that a
-// template written for another server, with a name we lack, shows a gap there
-// instead of failing.
-func (t *Templates) variables(m Mail) map[string]any {
-	v := m.Vars
-	if v.SiteURL == "" {
-		v.SiteURL = t.opt.SiteURL
-	}
-	if v.SendingTo == "" {
-		v.SendingTo = m.To
-	}
-	if v.ConfirmationURL == "" {
-		v.ConfirmationURL = v.SupabaseURL
-		if m.Netlify {
-			v.ConfirmationURL = v.NetlifyURL
+// own renders the operator's HTML for m and the subject defined in it. Both
+// are empty where there is nothing to be had. The error is ctx's.
+func (t *Templates) own(ctx context.Context, m Mail, data map[string]any) (Rendered, error) {
+	builtin := data["Lang"]
+	// However many languages are tried, the mail waits for one hanging site.
+	budget, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	for _, c := range t.candidates(m) {
+		tmpl, err := t.load(ctx, budget, c, m.Kind)
+		if err != nil {
+			return Rendered{}, err
 		}
+		if tmpl == nil {
+			continue
+		}
+		if c.lang != "" {
+			data["Lang"] = c.lang
+		}
+		page, err := execute(tmpl.page, data)
+		if err != nil {
+			t.opt.Log.Warn("mail template failed; using "+c.otherwise, "kind", m.Kind, "mail", m.ID, "language", c.lang, "err", err)
+		}
+		if err != nil || strings.TrimSpace(page) == "" {
+			data["Lang"] = builtin
+			continue
+		}
+		r := Rendered{HTML: page}
+		if tmpl.subject != nil {
+			s, err := execute(tmpl.subject, data)
+			if err != nil {
+				t.opt.Log.Warn("subject in a mail template failed; using another", "kind", m.Kind, "mail", m.ID, "language", c.lang, "err", err)
+			}
+			r.Subject = oneLine(s)
+		}
+		return r, nil
 	}
-	if v.Data == nil {
-		v.Data = map[string]any{}
-	}
-	token := v.Token
-	if m.Netlify {
-		token = v.TokenHash
-	}
-	site := v.SiteURL
-	if u, err := url.Parse(site); err == nil && u.Host != "" {
-		site = u.Host
-	}
-	if m.Kind == AlreadyRegistered {
-		// Whoever typed the address asked for this mail, not its owner: it must
-		// not open anything, not even in an operator's template.
-		v.ConfirmationURL, v.NetlifyURL, v.SupabaseURL, v.RedirectTo = "", "", "", ""
-		v.Token, v.TokenHash, v.Data, token = "", "", map[string]any{}, ""
-	}
-	return map[string]any{
-		"SiteURL":         v.SiteURL,
-		"SiteHost":        site,
-		"ConfirmationURL": v.ConfirmationURL,
-		"NetlifyURL":      v.NetlifyURL,
-		"SupabaseURL":     v.SupabaseURL,
-		"Email":           v.Email,
-		"NewEmail":        v.NewEmail,
-		"SendingTo":       v.SendingTo,
-		"Token":           token,
-		"Code":            v.Token,
-		"TokenHash":       v.TokenHash,
-		"RedirectTo":      v.RedirectTo,
-		"Data":            v.Data,
-	}
+	return Rendered{}, nil
 }
 
 // renderLimit is the most bytes one rendered template may have: a template
@@ -281,20 +224,6 @@ func (b *bounded) Write(p []byte) (int, error) {
 		return 0, errors.New("the template writes more than the size limit")
 	}
 	return b.Builder.Write(p)
-}
-
-// oneLine makes s fit for a header: line breaks in a name must not begin a
-// header of their own (header injection), and nothing needs more than 200
-// characters.
-func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || r == '\u2028' || r == '\u2029'
-	}), " ")
-	s = strings.TrimSpace(strings.ToValidUTF8(s, "\uFFFD"))
-	if r := []rune(s); len(r) > 200 {
-		s = string(r[:199]) + "…"
-	}
-	return s
 }
 
 // readFile reads a file of at most limit bytes.

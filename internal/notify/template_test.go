@@ -19,12 +19,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const undo = "https://api.example.org/undo?token=undo_abc&from=mail"
+
 const link = "https://api.example.org/verify?token=pkce_abc&type=signup&redirect_to=https://app.example.org/in"
 
 func mailOf(kind Kind) Mail {
 	return Mail{ID: "m-1", Kind: kind, To: "ann@example.com", Vars: Vars{
 		SiteURL: "https://app.example.org", ConfirmationURL: link, Email: "ann@example.com", NewEmail: "ann@new.example",
 		Token: "123456", TokenHash: "pkce_abc", RedirectTo: "https://app.example.org/in", Data: map[string]any{"name": "Ann"},
+		OldEmail: "ann@old.example", Phone: "+4930111", OldPhone: "+4930222", Provider: "GitHub", FactorType: "totp",
+		Device: "Firefox on Linux", Place: "192.0.2.7", At: time.Date(2026, 11, 2, 7, 5, 9, 0, time.UTC), UndoURL: undo,
 	}}
 }
 
@@ -65,6 +69,15 @@ func TestRender_everyKindHasABuiltInMail(t *testing.T) {
 		EmailChange:       {"Confirm Email Change", "Confirm the change"},
 		Reauthentication:  {"Confirm Reauthentication", "Confirm"},
 		AlreadyRegistered: {"You already have an account", ""},
+		AddressWanted:     {"Your email address stays with your account", ""},
+		PasswordChanged:   {"Your password has been changed", "This was not me"},
+		EmailChanged:      {"Your email address has been changed", "This was not me"},
+		PhoneChanged:      {"Your phone number has been changed", "This was not me"},
+		IdentityLinked:    {"A new identity has been linked", "This was not me"},
+		IdentityUnlinked:  {"An identity has been unlinked", "This was not me"},
+		FactorEnrolled:    {"A new MFA factor has been enrolled", "This was not me"},
+		FactorUnenrolled:  {"An MFA factor has been unenrolled", "This was not me"},
+		NewDevice:         {"New sign-in to your account", "This was not me"},
 	}
 	if len(Kinds()) != len(want) {
 		t.Errorf("%d kinds, want %d", len(Kinds()), len(want))
@@ -77,15 +90,25 @@ func TestRender_everyKindHasABuiltInMail(t *testing.T) {
 		}
 		lacks(t, what, r.HTML+r.Text, "{{", "}}", "<no value>", "ZgotmplZ")
 		lacks(t, what, r.Text, "&amp;", "</")
-		wants(t, what, r.HTML, "<!DOCTYPE html>", "If you did not ask for this, ignore this mail.", `<a href="https://app.example.org"`)
-		wants(t, what, r.Text, "If you did not ask for this, ignore this mail.", "https://app.example.org")
-		if kind == AlreadyRegistered {
+		wants(t, what, r.HTML, `<!DOCTYPE html>
+<html lang="en">`, "app.example.org")
+		wants(t, what, r.Text, "app.example.org")
+		to, anchors := link, 2
+		switch {
+		case kind.bare():
 			continue
+		case kind.notice():
+			to, anchors = undo, 1
+			wants(t, what, r.HTML, "If this was you, there is nothing to do.")
+			wants(t, what, r.Text, "If this was you, there is nothing to do.")
+		default:
+			wants(t, what, r.HTML, ">123456</td>", "If you did not ask for this, ignore this mail.", `<a href="https://app.example.org"`)
+			wants(t, what, r.Text, "123456", "If you did not ask for this, ignore this mail.", "https://app.example.org")
 		}
-		wants(t, what, r.HTML, want[kind].button+"</a>", ">123456</td>", `href="`+strings.ReplaceAll(link, "&", "&amp;")+`"`)
-		wants(t, what, r.Text, want[kind].button+":\n"+link+"\n", "123456")
-		if n := strings.Count(r.HTML, "<a "); n != 2 {
-			t.Errorf("%s: %d links, want the button and the site", kind, n)
+		wants(t, what, r.HTML, want[kind].button+"</a>", `href="`+strings.ReplaceAll(to, "&", "&amp;")+`"`)
+		wants(t, what, r.Text, want[kind].button+":\n"+to+"\n")
+		if n := strings.Count(r.HTML, "<a "); n != anchors {
+			t.Errorf("%s: %d links, want %d: the button and, but in notices, the site", kind, n, anchors)
 		}
 	}
 }
@@ -107,26 +130,35 @@ func TestRender_leavesOutWhatIsNotThere(t *testing.T) {
 }
 
 // Whoever typed the address is not its owner: the mail must open nothing.
-func TestRender_alreadyRegisteredLeadsNowhereButToTheSite(t *testing.T) {
-	m := mailOf(AlreadyRegistered)
-	m.Vars.NetlifyURL, m.Vars.SupabaseURL = link, link
-	own := `<a href="{{.ConfirmationURL}}">in</a>{{.ConfirmationURL}}{{.NetlifyURL}}{{.SupabaseURL}}{{.Token}}{{.Code}}{{.TokenHash}}{{.RedirectTo}}{{.Data.name}}|{{.SiteURL}}`
-	for _, o := range []Options{{}, {
-		Bodies:   map[Kind]string{AlreadyRegistered: "own"},
-		ReadFile: func(string) ([]byte, error) { return []byte(own), nil },
-	}} {
-		r := render(t, o, m)
-		lacks(t, "already registered", r.HTML+r.Text, "verify", "pkce_abc", "123456", "/in", "Ann")
-		wants(t, "already registered", r.HTML, "https://app.example.org")
-		wants(t, "already registered", r.Text, "https://app.example.org")
-		if o.Bodies == nil {
-			wants(t, "already registered", r.HTML+r.Text, "already has an account", "ann@example.com")
-		}
-		for _, l := range links(r.HTML) {
-			if l != "https://app.example.org" {
-				t.Errorf("link to %s", l)
+func TestRender_mailsCausedByAStrangerLeadNowhereButToTheSite(t *testing.T) {
+	const own = `<a href="{{.ConfirmationURL}}">in</a>{{.ConfirmationURL}}{{.NetlifyURL}}{{.SupabaseURL}}{{.Token}}{{.Code}}{{.TokenHash}}{{.RedirectTo}}{{.Data.name}}{{.UndoURL}}{{.ButtonURL}}` +
+		`{{.Device}}{{.Place}}{{.Provider}}{{.FactorType}}{{.Phone}}{{.OldPhone}}{{.OldEmail}}|{{.SiteURL}}`
+	for _, kind := range []Kind{AlreadyRegistered, AddressWanted} {
+		for _, netlify := range []bool{false, true} {
+			m := mailOf(kind)
+			m.Vars.NetlifyURL, m.Vars.SupabaseURL, m.Netlify = link, link, netlify
+			for _, o := range []Options{{}, {Bodies: map[Kind]string{kind: "own"}, ReadFile: fixed(own)}} {
+				r := render(t, o, m)
+				what := string(kind)
+				lacks(t, what, r.HTML+r.Text, "verify", "pkce_abc", "123456", "/in", "Ann", "undo", "Firefox", "192.0.2.7", "GitHub", "totp", "+49", "old.example")
+				wants(t, what, r.HTML, "https://app.example.org")
+				wants(t, what, r.Text, "https://app.example.org")
+				if o.Bodies == nil {
+					wants(t, what, r.HTML+r.Text, "ann@example.com", "Your account has not been changed.")
+				}
+				for _, l := range links(r.HTML) {
+					if l != "https://app.example.org" {
+						t.Errorf("%s: link to %s", kind, l)
+					}
+				}
 			}
 		}
+	}
+	// Whose account wanted the address is nobody's business.
+	m := mailOf(AddressWanted)
+	m.To, m.Vars.Email = "bob@example.com", "eve@example.net"
+	if got := ownBody(t, "{{.Email}}{{.NewEmail}}{{.SendingTo}}", m); got != "bob@example.com" {
+		t.Errorf("address_wanted shows %q, want the reader's address alone", got)
 	}
 }
 
@@ -157,8 +189,8 @@ func TestRender_subjectAndTemplateOfEveryKindCanBeReplaced(t *testing.T) {
 	}
 }
 
-// own renders a template of the operator's over m.
-func own(t *testing.T, body string, m Mail) string {
+// ownBody renders a template of the operator's over m.
+func ownBody(t *testing.T, body string, m Mail) string {
 	t.Helper()
 	return render(t, Options{
 		SiteURL:  "https://default.example.org",
@@ -171,15 +203,16 @@ func own(t *testing.T, body string, m Mail) string {
 func TestRender_everyVariableIsThere(t *testing.T) {
 	m := mailOf(EmailChange)
 	m.Vars.NetlifyURL, m.Vars.SupabaseURL = "https://n.example/#email_change_token=t", "https://s.example/verify"
-	all := "{{.SiteURL}} {{.SiteHost}} {{.ConfirmationURL}} {{.NetlifyURL}} {{.SupabaseURL}} {{.Email}} {{.NewEmail}} {{.SendingTo}} {{.Token}} {{.Code}} {{.TokenHash}} {{.RedirectTo}} {{.Data.name}} {{.Data.none}}{{.Unknown}}"
-	got := own(t, all, m)
+	all := "{{.SiteURL}} {{.SiteHost}} {{.ConfirmationURL}} {{.NetlifyURL}} {{.SupabaseURL}} {{.Email}} {{.NewEmail}} {{.SendingTo}} {{.Token}} {{.Code}} {{.TokenHash}} {{.RedirectTo}} {{.Data.name}} {{.Data.none}}{{.Unknown}}|{{.OldEmail}} {{.Phone}} {{.OldPhone}} {{.Provider}} {{.FactorType}} {{.Device}} {{.Place}} {{.At}} {{.At.Format \"15:04\"}} {{.UndoURL}} {{.Lang}}"
+	got := ownBody(t, all, m)
 	want := "https://app.example.org app.example.org " + strings.ReplaceAll(link, "&", "&amp;") + " https://n.example/#email_change_token=t https://s.example/verify " +
-		"ann@example.com ann@new.example ann@example.com 123456 123456 pkce_abc https://app.example.org/in Ann "
+		"ann@example.com ann@new.example ann@example.com 123456 123456 pkce_abc https://app.example.org/in Ann |" +
+		"ann@old.example &#43;4930111 &#43;4930222 GitHub totp Firefox on Linux 192.0.2.7 2 November 2026 at 07:05 UTC 07:05  en"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	m.Vars.SiteURL = ""
-	if got, want := own(t, "{{.SiteURL}}", m), "https://default.example.org"; got != want {
+	if got, want := ownBody(t, "{{.SiteURL}}", m), "https://default.example.org"; got != want {
 		t.Errorf("SiteURL: got %q, want %q", got, want)
 	}
 }
@@ -189,11 +222,11 @@ func TestRender_tokenIsTheLinkTokenForNetlify(t *testing.T) {
 	m := mailOf(Confirmation)
 	m.Vars.ConfirmationURL, m.Vars.NetlifyURL, m.Vars.SupabaseURL = "", "https://n.example/", "https://s.example/"
 	const body = "{{ .Token }} {{ .Code }} {{ .ConfirmationURL }}"
-	if got, want := own(t, body, m), "123456 123456 https://s.example/"; got != want {
+	if got, want := ownBody(t, body, m), "123456 123456 https://s.example/"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	m.Netlify = true
-	if got, want := own(t, body, m), "pkce_abc 123456 https://n.example/"; got != want {
+	if got, want := ownBody(t, body, m), "pkce_abc 123456 https://n.example/"; got != want {
 		t.Errorf("Netlify: got %q, want %q", got, want)
 	}
 }
@@ -211,7 +244,7 @@ func TestRender_userDataIsEscapedAndNeverEvaluated(t *testing.T) {
 	lacks(t, "built in", r.HTML, "<img", "link-token")
 	lacks(t, "built in", r.Text, "link-token")
 
-	got := own(t, `<p title="{{.Data.name}}">{{.Data.name}}{{.Data.list}}{{.NewEmail}}</p><a href="{{.Data.url}}">x</a><a href="{{.RedirectTo}}">y</a><script>var n = {{.Data.name}}</script>`, m)
+	got := ownBody(t, `<p title="{{.Data.name}}">{{.Data.name}}{{.Data.list}}{{.NewEmail}}</p><a href="{{.Data.url}}">x</a><a href="{{.RedirectTo}}">y</a><script>var n = {{.Data.name}}</script>`, m)
 	lacks(t, "own", got, "<img", "link-token", "javascript:", `title="<`)
 	wants(t, "own", got, "&lt;img src=x", "{{.TokenHash}}")
 
@@ -428,7 +461,7 @@ func TestRender_unknownKindIsPermanent(t *testing.T) {
 
 func TestMail_survivesTheQueue(t *testing.T) {
 	want := mailOf(EmailChange)
-	want.Netlify = true
+	want.Netlify, want.Languages = true, []string{"de-AT", "en"}
 	raw, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
