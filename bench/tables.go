@@ -34,7 +34,7 @@ func loadTables() []*loadTable {
 		{
 			name: "users", rows: each, row: userRow, byKey: true,
 			columns: "tenant_id id aud role email email_verified_at phone_verified_at new_email email_change_proved " +
-				"email_change_sent_at confirmation_sent_at recovery_sent_at reauthentication_sent_at invited_at last_sign_in_at " +
+				"email_change_sent_at new_phone phone_change_sent_at verified_factors confirmation_sent_at recovery_sent_at reauthentication_sent_at invited_at last_sign_in_at " +
 				"banned_until deleted_at is_anonymous app_metadata user_metadata created_at updated_at",
 		},
 		{
@@ -48,7 +48,7 @@ func loadTables() []*loadTable {
 		{
 			name: "sessions", rows: func(c *crowd) int { return sessionsEach * c.people }, row: sessionRow,
 			columns: "tenant_id id user_id generation rotated_at parent_rotated_at aal amr user_agent ip not_after created_at " +
-				"refreshed_at ended_at end_reason",
+				"refreshed_at ended_at end_reason name device",
 		},
 		{
 			name: "user_counts", rows: func(*crowd) int { return 1 }, row: countRow,
@@ -76,7 +76,7 @@ func userRow(c *crowd, i int) []any {
 	const never = int64(0)
 	return []any{
 		tenant(), c.ids[i][:], "authenticated", "authenticated", c.email(i), at, never, "", int64(0),
-		never, never, never, never, never, at,
+		never, "", never, int64(0), never, never, never, never, at,
 		never, never, false, []byte(`{"provider":"email","providers":["email"]}`), fmt.Appendf(nil, `{"full_name":"Person %d"}`, i), at, at,
 	}
 }
@@ -100,7 +100,7 @@ func sessionRow(c *crowd, i int) []any {
 	return []any{
 		tenant(), bytesOf(uuid7(sessionIDs, i, at)), c.ids[c.owner(i)][:], int64(1), int64(0), int64(0), int64(1), amr,
 		"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0", fmt.Sprintf("203.0.113.%d", i%256), int64(0), at,
-		at, int64(0), "",
+		at, int64(0), "", "", "Firefox on Linux",
 	}
 }
 

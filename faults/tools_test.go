@@ -59,6 +59,31 @@ func TestMailbox_knowsTheSameMailAgain(t *testing.T) {
 	}
 }
 
+// Who waits for a code is not handed the news that a password was changed.
+func TestMailbox_keepsNoticesApart(t *testing.T) {
+	m, err := openMailbox()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	take := func(id, code, link string) {
+		m.take(ada, strings.NewReader(strings.NewReplacer("%ID%", id, "code: %CODE%", code, "token=3Dlong-secret_1", link).Replace(mailText)))
+	}
+	take("one", "Your password was changed.", "")
+	if m.count(ada) != 0 || m.notices != 1 || len(m.faults()) != 0 {
+		t.Errorf("of a notice: %d mails, %d notices, the faults %v", m.count(ada), m.notices, m.faults())
+	}
+	post(t, m, ada, "two", "222222")
+	l, ok := m.await(t.Context(), ada, 1, time.Minute)
+	if !ok || l.nth != 1 || l.code != "222222" {
+		t.Errorf("got %+v, %v; want the mail with the code as the first", l, ok)
+	}
+	take("three", "code: 333333", "")
+	if len(m.faults()) != 1 {
+		t.Errorf("of a code without a link: the faults %v", m.faults())
+	}
+}
+
 // A node that is killed while it sends has sent nothing.
 func TestMailbox_takesNoHalfMail(t *testing.T) {
 	m, err := openMailbox()

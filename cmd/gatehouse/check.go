@@ -3,8 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"gatehouse/internal/config"
+	"gatehouse/internal/fetch"
+	"gatehouse/internal/notify"
 	"gatehouse/internal/web"
 )
 
@@ -55,7 +59,34 @@ func settings(e env) (*config.Config, *config.Report) {
 	if err != nil && len(report.Faults) == 0 {
 		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_URI_ALLOW_LIST or GATEHOUSE_SITE_URL", Problem: err.Error(), Mend: "see URI_ALLOW_LIST in docs/config.md"})
 	}
+	report.Faults = append(report.Faults, usable(e, cfg, report.Faults)...)
 	return cfg, report
+}
+
+// usable returns the faults of what is sound by itself, but not for the part
+// that will use it. Others are known already.
+func usable(e env, cfg *config.Config, known []config.Note) (faults []config.Note) {
+	fault := func(name string, err error, mend string) {
+		if err != nil {
+			faults = append(faults, config.Note{Name: "GATEHOUSE_" + name, Problem: err.Error(), Mend: mend})
+		}
+	}
+	fault("SMTP_HEADERS", notify.CheckHeaders(cfg.SMTP.Headers), "")
+	_, err := notify.ParseTestCodes(cfg.SMS.TestOTP, cfg.SMS.TestOTPUntil.Time)
+	fault("SMS_TEST_OTP", err, "")
+	if !slices.ContainsFunc(known, func(n config.Note) bool { return strings.Contains(strings.ToUpper(n.Name), "SMS_") }) {
+		out := fetch.New(fetch.Options{})
+		defer out.Close()
+		_, err = provider(cfg.SMS, out)
+		fault("SMS_PROVIDER", err, "see the settings SMS_… of the provider in docs/config.md")
+	}
+	_, err = dataSchema(e, cfg)
+	fault("USER_DATA_SCHEMA", err, "name a file with a JSON Schema that refers to nothing outside itself")
+	if cfg.Password.Common {
+		_, err = commonList(e, cfg)
+		fault("PASSWORD_COMMON_LIST", err, "name a text file with one password on a line")
+	}
+	return faults
 }
 
 // notes is never null in JSON.

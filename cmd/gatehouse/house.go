@@ -16,7 +16,9 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
+	"gatehouse/internal/fetch"
 	"gatehouse/internal/login"
+	"gatehouse/internal/notify"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 	"gatehouse/internal/token"
@@ -30,6 +32,11 @@ type house struct {
 	root *secret.Root
 	auth *auth.Service
 	log  *slog.Logger
+
+	out    *fetch.Client // every request of ours to elsewhere
+	sender notify.Sender
+	inbox  *notify.Inbox // nil: mail is really sent
+	texts  *texts
 }
 
 // load reads the configuration; every fault is reported at once.
@@ -141,12 +148,30 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 	if err != nil {
 		return nil, err
 	}
+	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
+	sender, inbox, err := sender(cfg, log)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := configuredKeys(cfg.JWT)
 	if err != nil {
 		return nil, err
 	}
+	checks, err := passwordChecks(e, cfg, out, log)
+	if err != nil {
+		return nil, err
+	}
+	data, err := dataSchema(e, cfg)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := textMessages(cfg, out, inbox, log)
+	if err != nil {
+		return nil, err
+	}
 	svc := auth.New(auth.Options{
-		DB: db, Root: root, Hasher: hasher, Policy: policy(cfg), Methods: login.All(), Keys: keys, Wake: wake, Log: log,
+		DB: db, Root: root, Hasher: hasher, Policy: policy(cfg), Methods: login.All(), Texts: texts.core(), Checks: checks, Schema: data,
+		UndoURL: undoURL(cfg), Keys: keys, Wake: wake, Log: log,
 	})
 	err = svc.CheckRoot(ctx)
 	if err != nil {
@@ -156,7 +181,7 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 	if err != nil {
 		return nil, err
 	}
-	return &house{cfg: cfg, db: db, root: root, auth: svc, log: log}, nil
+	return &house{cfg: cfg, db: db, root: root, auth: svc, log: log, out: out, sender: sender, inbox: inbox, texts: texts}, nil
 }
 
 // upToDate migrates, or refuses a database that needs it.
@@ -245,26 +270,6 @@ func configuredKeys(cfg config.JWT) ([]token.Key, error) {
 		keys = append(keys, token.Secret(cfg.KeyID, []byte(cfg.Secret.Reveal()), len(keys) == 0))
 	}
 	return keys, nil
-}
-
-// policy is the operator's part of the rules.
-func policy(cfg *config.Config) auth.Policy {
-	idle := cfg.Session.Inactivity
-	life := cfg.JWT.RefreshLife.Duration()
-	if life > 0 && (idle == 0 || life < idle) {
-		idle = life // Netlify's name for how long an unused refresh token lives
-	}
-	return auth.Policy{
-		SignupDisabled: cfg.Site.DisableSignup, EmailDisabled: !cfg.External.Email, MagicLinkDisabled: !cfg.External.MagicLink,
-		Autoconfirm: cfg.Mailer.Autoconfirm, SecureEmailChange: cfg.Mailer.SecureEmailChange,
-		Audience: cfg.JWT.Audience, DefaultRole: cfg.JWT.DefaultGroup, AdminRole: cfg.JWT.AdminGroup, AdminRoles: cfg.JWT.AdminRoles,
-		OperatorToken: cfg.Server.OperatorToken.Reveal(), Issuer: cfg.JWT.Issuer, AccessTTL: cfg.JWT.Life.Duration(),
-		SessionTimebox: cfg.Session.Timebox, SessionInactivity: idle, ReuseGrace: cfg.Session.ReuseGrace.Duration(),
-		CodeDigits: cfg.Mailer.OTPLength, CodeTTL: cfg.Mailer.CodeLife(), LinkTTL: cfg.Mailer.LinkLife(), InviteTTL: 7 * 24 * time.Hour,
-		MailEvery: cfg.SMTP.MaxFrequency, MinPassword: cfg.Password.MinLength, RequiredCharacters: cfg.Password.Required,
-		ReauthenticatePW: cfg.Session.Reauthentication, CurrentPW: cfg.Session.CurrentPassword,
-		KeyOverlap: cfg.JWT.RotationOverlap, KeyEvery: cfg.JWT.RotateEvery, SessionsPerUser: cfg.Session.PerUser, SiteURL: cfg.Site.URL,
-	}
 }
 
 // logger writes to the file or the stream the configuration names.

@@ -33,6 +33,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database up to date, or show its state."`
 	Check   checkCmd   `cmd:"" help:"Report every fault of the configuration."`
 	User    userCmd    `cmd:"" help:"Add, show, list, ban, delete or promote users."`
+	Session sessionCmd `cmd:"" help:"List, explain or end sessions."`
 	Keys    keysCmd    `cmd:"" help:"List or rotate the signing keys, or issue a service token."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

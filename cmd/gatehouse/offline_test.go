@@ -13,8 +13,14 @@ import (
 // returns what it prints.
 func command(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
+	return commandWith(t, dir, nil, args...)
+}
+
+// commandWith is command with settings of its own.
+func commandWith(t *testing.T, dir string, settings []string, args ...string) (string, error) {
+	t.Helper()
 	out := newTape()
-	err := run(t.Context(), args, env{environ: testSettings(nil), dir: dir, in: strings.NewReader(""), out: out, err: newTape()})
+	err := run(t.Context(), args, env{environ: testSettings(settings), dir: dir, in: strings.NewReader(""), out: out, err: newTape()})
 	return out.String(), err
 }
 
@@ -24,7 +30,8 @@ func TestVerbs_makeNoHouseWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"user list", "user show ada@example.com", "user ban ada@example.com", "user delete ada@example.com", "user promote ada@example.com",
-		"user sign-out ada@example.com", "user sign-out --all", "keys list", "keys rotate", "keys rotate --now", "keys issue",
+		"user sign-out ada@example.com", "user sign-out --all", "session list ada@example.com",
+		"session explain 00000000-0000-4000-8000-000000000000", "session end 00000000-0000-4000-8000-000000000000", "keys list", "keys rotate", "keys rotate --now", "keys issue",
 	} {
 		dir := t.TempDir()
 		out, err := command(t, dir, strings.Fields(line)...)

@@ -61,18 +61,14 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 
 	// 4. Who delivers.
-	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
-	defer out.Close()
-	sender, inbox, err := sender(cfg, log)
-	if err != nil {
-		return err
-	}
+	defer h.out.Close()
 	mails = outbox.New(outbox.Options{
-		DB: db, Root: h.root, Templates: templates(cfg, out, log), Sender: sender, Log: log,
+		DB: db, Root: h.root, Templates: templates(cfg, h.out, log), Sender: h.sender, Texter: h.texts.sender, Words: h.texts.words,
+		Work: h.auth.Work, Unsent: h.auth.Undelivered, Log: log,
 	})
 
 	// 5. Who speaks.
-	handler, err := edges(h, inbox)
+	handler, err := edges(h)
 	if err != nil {
 		return err
 	}
@@ -84,7 +80,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 
 	// 6. Open the doors.
 	defer runtime.KeepAlive(ballast())
-	err = banner(ctx, e, h, "http://"+ln.Addr().String(), inbox != nil)
+	err = banner(ctx, e, h, "http://"+ln.Addr().String(), h.inbox != nil)
 	if err != nil {
 		return err
 	}
@@ -144,6 +140,7 @@ func sender(cfg *config.Config, log *slog.Logger) (notify.Sender, *notify.Inbox,
 	case s.Host != "":
 		smtp, err := notify.NewSMTP(notify.SMTPOptions{
 			Host: s.Host, Port: s.Port, User: s.User, Pass: s.Password.Reveal(), From: s.From, FromName: s.SenderName, TLS: s.TLS, Timeout: s.Timeout,
+			Headers: s.Headers,
 		})
 		return smtp, nil, err
 	case cfg.DevInbox():
@@ -163,8 +160,8 @@ func (n nowhere) Send(_ context.Context, m notify.Mail, _ notify.Rendered) error
 
 func templates(cfg *config.Config, out *fetch.Client, log *slog.Logger) *notify.Templates {
 	return notify.NewTemplates(notify.Options{
-		Subjects: kinds(cfg.Mailer.Subjects), Bodies: kinds(cfg.Mailer.Templates), SiteURL: cfg.Site.URL,
-		MaxAge: cfg.Mailer.TemplateMaxAge, MaxSize: cfg.Mailer.TemplateMaxSize, Now: time.Now, Log: log,
+		Subjects: kinds(cfg.Mailer.Subjects), Bodies: kinds(cfg.Mailer.Templates), SiteURL: cfg.Site.URL, Language: cfg.Mailer.Language,
+		MaxAge: cfg.Mailer.TemplateMaxAge, MaxSize: cfg.Mailer.TemplateMaxSize, RetryInterval: cfg.Mailer.TemplateRetry, Now: time.Now, Log: log,
 		Fetch: func(ctx context.Context, url string) ([]byte, error) {
 			b, _, err := out.Get(ctx, url)
 			if errors.Is(err, fetch.ErrRefused) {
@@ -179,11 +176,13 @@ func kinds(m config.Mails) map[notify.Kind]string {
 	return map[notify.Kind]string{
 		notify.Invite: m.Invite, notify.Confirmation: m.Confirmation, notify.Recovery: m.Recovery,
 		notify.MagicLink: m.MagicLink, notify.EmailChange: m.EmailChange, notify.Reauthentication: m.Reauthentication,
+		notify.PasswordChanged: m.PasswordChanged, notify.EmailChanged: m.EmailChanged, notify.PhoneChanged: m.PhoneChanged,
+		notify.IdentityLinked: m.IdentityLinked, notify.IdentityUnlinked: m.IdentityUnlinked, notify.NewDevice: m.NewDevice,
 	}
 }
 
 // edges mounts everything that speaks HTTP.
-func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
+func edges(h *house) (http.Handler, error) {
 	cfg := h.cfg
 	redirects, err := web.NewRedirects(cfg.Site.URL, cfg.Site.Redirects)
 	if err != nil {
@@ -194,19 +193,25 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 		Limiter: limit.New(time.Now), Off: cfg.RateLimit.Limits == "off",
 		Rates: map[string]limit.Rate{
 			"otp": per5(cfg.RateLimit.OTP), "token": per5(cfg.RateLimit.TokenRefresh), "verify": per5(cfg.RateLimit.Verify),
+			"anonymous": {Events: cfg.RateLimit.Anonymous, Per: time.Hour, Burst: int(cfg.RateLimit.Anonymous)},
 		},
 	}
 	o := gotrue.Options{
 		Auth: h.auth, Redirects: redirects, Limits: limits, ExternalURL: cfg.Server.ExternalURL, SiteURL: cfg.Site.URL,
-		LinkHosts: cfg.Mailer.ExternalHosts, Manners: gotrue.Manners(cfg.Server.Dialect), TellTaken: cfg.Server.Dialect == "netlify", LinkStyle: gotrue.Manners(cfg.Mailer.LinkStyle),
+		LinkHosts: cfg.Mailer.ExternalHosts, Manners: gotrue.Manners(cfg.Server.Dialect), LinkStyle: gotrue.Manners(cfg.Mailer.LinkStyle),
 		LinkPaths: map[auth.Kind]string{
 			auth.KindInvite: cfg.Mailer.URLPaths.Invite, auth.KindConfirmation: cfg.Mailer.URLPaths.Confirmation,
 			auth.KindRecovery: cfg.Mailer.URLPaths.Recovery, auth.KindMagicLink: cfg.Mailer.URLPaths.Recovery,
 			auth.KindChangeCurrent: cfg.Mailer.URLPaths.EmailChange, auth.KindChangeNew: cfg.Mailer.URLPaths.EmailChange,
 		},
 		DirectLinks: cfg.Mailer.LinkMode == "direct", CookieName: cfg.Cookie.Key, CookieLife: cfg.Cookie.Life.Duration(), Version: version,
+		SMSProvider: cfg.SMS.Provider, CursorPages: cfg.Site.CursorPages,
 	}
 	api, err := gotrue.New(o)
+	if err != nil {
+		return nil, err
+	}
+	flow, err := gotrue.Flow(o)
 	if err != nil {
 		return nil, err
 	}
@@ -221,9 +226,9 @@ func edges(h *house, inbox *notify.Inbox) (http.Handler, error) {
 	mux.Handle("/", api)
 	mux.Handle("/auth/v1/", http.StripPrefix("/auth/v1", api))
 	mux.Handle("/.netlify/identity/", http.StripPrefix("/.netlify/identity", netlify))
-	po := pages.Options{Auth: h.auth, Limits: limits, SiteURL: cfg.Site.URL, ExternalURL: cfg.Server.ExternalURL, Version: version}
-	if inbox != nil {
-		po.Inbox = inbox
+	po := pages.Options{Auth: h.auth, Flow: flow, Limits: limits, SiteURL: cfg.Site.URL, ExternalURL: cfg.Server.ExternalURL, Version: version}
+	if h.inbox != nil {
+		po.Inbox = h.inbox
 	}
 	pages.Mount(mux, po)
 	trusted := append([]string{web.Origin(cfg.Site.URL)}, cfg.Server.CORSOrigins...)

@@ -385,3 +385,6 @@ func (s *server) location(a answer) (target string, said url.Values) {
 	}
 	return target, said
 }
+
+// now is the present as the database keeps it.
+func (s *server) now() string { return micros(time.Now()) }

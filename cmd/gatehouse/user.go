@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -67,6 +68,7 @@ func inHouse(ctx context.Context, e env, create bool, f func(*house) error) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, h.db.Close()) }()
+	defer h.out.Close()
 	return spoken(f(h))
 }
 
@@ -102,11 +104,20 @@ func spoken(err error) error {
 	case auth.EmailTaken:
 		return errors.New("a user with that address exists already")
 	case auth.WeakPassword:
-		return fmt.Errorf("the password is too weak: it needs at least %v characters, and one of each set of GATEHOUSE_PASSWORD_REQUIRED_CHARACTERS", e.Params["min"])
+		return tooWeak(e)
 	case auth.PasswordTooLong:
 		return errors.New("the password is longer than 1,024 bytes")
 	}
 	return err
+}
+
+// tooWeak says what a password lacks.
+func tooWeak(e *auth.Error) error {
+	reasons, _ := e.Params["reasons"].([]string)
+	if slices.Equal(reasons, []string{"pwned"}) {
+		return errors.New("the password is too weak: it is known to be stolen, or among those that everybody tries first")
+	}
+	return fmt.Errorf("the password is too weak: it needs at least %v characters, one of each set of GATEHOUSE_PASSWORD_REQUIRED_CHARACTERS, and what GATEHOUSE_PASSWORD_STRENGTH asks for", e.Params["min"])
 }
 
 type userAddCmd struct {

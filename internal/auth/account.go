@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/internal/notify"
 	"gatehouse/internal/store"
 )
 
@@ -16,6 +17,7 @@ import (
 // a thing as it is.
 type Changes struct {
 	Email    *string
+	Phone    *string
 	Password *string
 	Data     map[string]any // merged into the user's metadata
 	AppData  map[string]any // only administrators
@@ -28,22 +30,23 @@ type Changes struct {
 // A new address is proved by mail first; until then the old one stands. A new
 // password ends all other sessions and voids every open question.
 //
-// Codes: NotYours, EmailInvalid, EmailTaken, TooSoon, SamePassword,
-// WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed, CurrentNeeded,
-// CurrentWrong, InvalidInput, Busy; those of Authenticate when the session
-// ended meanwhile.
-// Events: EmailChangeAsked, PasswordChanged, SignedOut, UserUpdated.
+// An address or number somebody else has is asked for like any other, and
+// never proved, unless the policy reveals who has an account.
+//
+// Codes: NotYours, EmailInvalid, PhoneInvalid, EmailDisabled, PhoneDisabled,
+// EmailTaken, PhoneTaken, EmailNotAuthorized, TooSoon, SMSTooSoon, SMSRefused,
+// EmailNotConfirmed, SamePassword, WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed,
+// CurrentNeeded, CurrentWrong, InvalidInput, TooMany, Busy; those of
+// Authenticate when the session ended meanwhile.
+// Events: EmailChangeAsked, PhoneChangeAsked, EmailChanged, PhoneChanged,
+// PasswordChanged, SignedOut, UserUpdated.
 func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Changes, f Flow) (*User, error) {
 	if ch.AppData != nil && v.User.Role != s.policy.AdminRole {
 		return nil, fail(NotYours)
 	}
-	var email string
-	var err error
-	if ch.Email != nil && *ch.Email != "" {
-		email, err = CleanEmail(*ch.Email)
-		if err != nil {
-			return nil, err
-		}
+	wish, err := s.wishes(v, ch)
+	if err != nil {
+		return nil, err
 	}
 	pw, err := s.wantPassword(ctx, c, v, ch)
 	if err != nil {
@@ -60,16 +63,22 @@ func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Change
 		if err != nil {
 			return err
 		}
-		if pw != nil {
+		for _, to := range wish {
+			refused, err = refusal(s.paceWish(tx, c, u.ID, to))
+			if refused != nil || err != nil {
+				return err
+			}
+		}
+		if pw != nil { // after all else that is refused and yet committed
 			refused, err = refusal(s.setPassword(tx, c, v, &u, pw, ch.Nonce))
 			if refused != nil || err != nil {
 				return err // a wrong code stays counted, and nothing else is done
 			}
 		}
-		return s.change(tx, c, v, &u, ch, email, f)
+		return s.change(tx, c, v, &u, ch, wish, f)
 	})
 	if errors.Is(err, store.ErrDuplicate) {
-		return nil, fail(EmailTaken)
+		return nil, quicker(wish)
 	}
 	if err != nil {
 		return nil, err
@@ -82,10 +91,10 @@ func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Change
 }
 
 // change makes every change but that of the password.
-func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes, email string, f Flow) error {
+func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes, wish []Contact, f Flow) error {
 	var err error
 	if ch.Data != nil {
-		u.UserMetadata, err = mergeMetadata(u.UserMetadata, ch.Data)
+		u.UserMetadata, err = s.userData(u.UserMetadata, ch.Data)
 	}
 	if err == nil && ch.AppData != nil {
 		u.AppMetadata, err = mergeMetadata(u.AppMetadata, ch.AppData)
@@ -93,23 +102,8 @@ func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes,
 	if err != nil {
 		return err
 	}
-	if email != "" && email != u.Email {
-		taken, err := tx.EmailTaken(email)
-		if err != nil {
-			return err
-		}
-		if taken {
-			return fail(EmailTaken)
-		}
-		err = s.tooSoon(u.EmailChangeSentAt, tx.Now) // of any address: nobody's session is a way to mail strangers
-		if err != nil {
-			return err
-		}
-		u.NewEmail, u.EmailChangeProved = email, 0
-		err = s.askChange(tx, u, f)
-		if err == nil {
-			err = s.emit(tx, c, EmailChangeAsked, u.ID, v.Session.ID, nil)
-		}
+	for _, to := range wish {
+		err = s.wish(tx, c, v, u, to, f)
 		if err != nil {
 			return err
 		}
@@ -123,14 +117,136 @@ func (s *Service) change(tx *store.Tx, c Caller, v *Viewer, u *User, ch Changes,
 	return err
 }
 
+// wishes are the address and number a user wants and does not have.
+//
+// Codes: EmailInvalid, PhoneInvalid, EmailDisabled, PhoneDisabled, SMSRefused.
+func (s *Service) wishes(v *Viewer, ch Changes) (list []Contact, err error) {
+	if ch.Email != nil && *ch.Email != "" {
+		to := Contact{}
+		to.Email, err = CleanEmail(*ch.Email)
+		if err != nil {
+			return nil, err
+		}
+		if to.Email != v.User.Email {
+			list = append(list, to)
+		}
+	}
+	if ch.Phone != nil && *ch.Phone != "" {
+		to := Contact{}
+		to.Phone, err = CleanPhone(*ch.Phone)
+		if err != nil {
+			return nil, err
+		}
+		if to.Phone != v.User.Phone {
+			list = append(list, to)
+		}
+	}
+	for _, to := range list {
+		err = s.reachable(to)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// taken tells whether somebody has a contact already.
+func taken(tx *store.Tx, to Contact) (bool, error) {
+	if to.Phone != "" {
+		return tx.PhoneTaken(to.Phone)
+	}
+	return tx.EmailTaken(to.Email)
+}
+
+// quicker is what a wish ends in that somebody else was quicker with.
+func quicker(wish []Contact) error {
+	if len(wish) == 0 {
+		return fail(EmailTaken)
+	}
+	return wish[0].taken()
+}
+
+// wish begins a change of address or number, or makes it at once where no
+// proof is asked for.
+func (s *Service) wish(tx *store.Tx, c Caller, v *Viewer, u *User, to Contact, f Flow) error {
+	if to.Phone != "" && u.Email != "" && u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() {
+		// The owner of an address nobody has proved may come yet, and must not
+		// find a stranger's number beside it.
+		return fail(EmailNotConfirmed)
+	}
+	has, err := taken(tx, to)
+	if err != nil {
+		return err
+	}
+	if has && s.policy.Reveal != RevealNothing {
+		return to.taken()
+	}
+	if to.Phone != "" {
+		return s.wishPhone(tx, c, v, u, to, has, f)
+	}
+	if s.policy.Autoconfirm && u.IsAnonymous {
+		if has {
+			return to.taken() // it cannot be had at once, and somebody signed in sees that
+		}
+		return s.setEmail(tx, c, u, to.Email)
+	}
+	u.NewEmail, u.EmailChangeProved = to.Email, 0
+	if has {
+		err = s.askTaken(tx, c, u, f)
+	} else {
+		err = s.askChange(tx, c, u, f)
+	}
+	if err != nil {
+		return err
+	}
+	return s.emit(tx, c, EmailChangeAsked, u.ID, v.Session.ID, nil)
+}
+
+func (s *Service) wishPhone(tx *store.Tx, c Caller, v *Viewer, u *User, to Contact, has bool, f Flow) error {
+	if s.policy.PhoneAutoconfirm {
+		if has {
+			return to.taken()
+		}
+		return s.setPhone(tx, c, u, to.Phone)
+	}
+	u.NewPhone, u.PhoneChangeSentAt = to.Phone, tx.Now
+	if !has { // its owner is not called: the number is, so to speak, engaged
+		err := s.askBySMS(tx, c, u, KindPhoneChange, to.Phone, false, f)
+		if err != nil {
+			return err
+		}
+	}
+	return s.emit(tx, c, PhoneChangeAsked, u.ID, v.Session.ID, nil)
+}
+
 // askChange mails the new address of u and, where both must agree, the old.
-func (s *Service) askChange(tx *store.Tx, u *User, f Flow) error {
+func (s *Service) askChange(tx *store.Tx, c Caller, u *User, f Flow) error {
 	u.EmailChangeSentAt = tx.Now
-	err := s.askByMail(tx, u, KindChangeNew, u.NewEmail, f)
-	if err == nil && s.policy.SecureEmailChange && u.Email != "" && !u.EmailVerifiedAt.IsZero() {
-		err = s.askByMail(tx, u, KindChangeCurrent, u.Email, f)
+	err := s.askByMail(tx, c, u, KindChangeNew, u.NewEmail, f)
+	if err == nil && s.bothAgree(u) {
+		err = s.askByMail(tx, c, u, KindChangeCurrent, u.Email, f)
 	}
 	return err
+}
+
+// askTaken is askChange where the new address is somebody else's: they are
+// told, and handed nothing.
+func (s *Service) askTaken(tx *store.Tx, c Caller, u *User, f Flow) error {
+	u.EmailChangeSentAt = tx.Now
+	owner := &User{Email: u.NewEmail} // not read: that would hold somebody who asked for nothing
+	err := s.mail(tx, Caller{}, owner, notify.Mail{
+		Kind: notify.AddressWanted, To: owner.Email, Vars: notify.Vars{Email: owner.Email, SendingTo: owner.Email},
+	}, s.policy.LinkTTL)
+	if err == nil && s.bothAgree(u) {
+		err = s.askByMail(tx, c, u, KindChangeCurrent, u.Email, f)
+	}
+	return err
+}
+
+// bothAgree tells whether the address a user has must agree to another. How
+// sign-ups are confirmed does not matter to it.
+func (s *Service) bothAgree(u *User) bool {
+	return s.policy.SecureEmailChange && u.Email != "" && !u.EmailVerifiedAt.IsZero()
 }
 
 // wanted is a new password that passed every rule that needs slow work.
@@ -138,10 +254,13 @@ type wanted struct {
 	hash string // of the new one
 	old  string // the stored hash it was compared with
 
+	nonce Kept // what another service says of the code
+
 	// Verdicts that are told only after the mailed code was right: a stolen
 	// session is no way to try passwords.
-	same  bool // the new one is the old one
-	wrong bool // the current one is not
+	same    bool // the new one is the old one
+	current bool // the current one was asked for,
+	wrong   bool // and is not
 }
 
 // wantPassword checks and hashes, before the transaction.
@@ -149,10 +268,24 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 	if ch.Password == nil || *ch.Password == "" {
 		return nil, nil
 	}
-	if ch.Nonce == "" && s.needsNonce(v, s.db.Now()) {
+	if v.User.Email == "" && v.User.Phone == "" && empty(ch.Email) && empty(ch.Phone) {
+		return nil, fail(PasswordUseless)
+	}
+	needed := s.needsNonce(v, s.db.Now())
+	if ch.Nonce == "" && needed {
 		return nil, fail(ReauthNeeded) // before anything is compared: a stolen session is no way to try passwords
 	}
 	pw := &wanted{}
+	if needed {
+		to, err := reauthAt(&v.User)
+		if err != nil {
+			return nil, err
+		}
+		pw.nonce, err = (&Kit{s, c}).KeptCode(ctx, Input{Phone: to.Phone, Code: ch.Nonce, Kinds: []Kind{KindReauth}})
+		if err != nil {
+			return nil, err
+		}
+	}
 	var old string
 	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
 		h, err := tx.PasswordOf(v.User.ID)
@@ -173,7 +306,7 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 		if err != nil {
 			return nil, err
 		}
-		pw.wrong = !ok
+		pw.current, pw.wrong = true, !ok
 	}
 	hash, err := s.newPassword(ctx, c, *ch.Password)
 	if err != nil {
@@ -206,7 +339,14 @@ func fromMail(v *Viewer) bool {
 // secret dies: whoever knew the old password, or reads old mail, is out.
 func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wanted, nonce string) error {
 	if s.needsNonce(v, tx.Now) {
-		q, err := (&Desk{s: s, tx: tx}).UseCode([]Kind{KindReauth}, u.Email, nonce)
+		to, err := reauthAt(u)
+		if err != nil {
+			return err
+		}
+		q, err := (&Desk{s: s, tx: tx}).UseCode(Input{Kinds: []Kind{KindReauth}, Email: to.Email, Phone: to.Phone, Code: nonce}, pw.nonce)
+		if CodeOf(err) == CodeFailed && err != nil {
+			q, err = nil, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -214,8 +354,11 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 			return fail(ReauthFailed)
 		}
 	}
-	if pw.wrong {
-		return fail(CurrentWrong)
+	if pw.current {
+		err := s.guessPassword(tx, u.ID, pw.wrong)
+		if err != nil {
+			return err
+		}
 	}
 	if pw.same {
 		return fail(SamePassword)
@@ -234,12 +377,12 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, but SessionID) error {
 	err := tx.SetPassword(u.ID, []byte(hash))
 	if err == nil {
-		err = tx.DropChallenges(u.ID)
+		err = tx.DropChallenges(u.ID, string(KindUndo))
 	}
-	if err == nil && u.NewEmail != "" {
+	if err == nil && (u.NewEmail != "" || u.NewPhone != "") {
 		// A wish alone would do harm: a thief whose session ends here could have
 		// its mail sent once more, to the address the thief chose.
-		u.NewEmail, u.EmailChangeProved = "", 0
+		u.NewEmail, u.EmailChangeProved, u.NewPhone = "", 0, ""
 		err = tx.SetUser(u)
 	}
 	if err != nil {
@@ -251,6 +394,9 @@ func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, 
 	}
 	if err == nil {
 		err = s.emit(tx, c, PasswordChanged, u.ID, but, nil)
+	}
+	if err == nil {
+		err = s.notice(tx, c, u, notify.PasswordChanged, "")
 	}
 	return err
 }
@@ -270,3 +416,5 @@ func keys(m map[string]any) []string {
 	}
 	return names
 }
+
+func empty(s *string) bool { return s == nil || *s == "" }

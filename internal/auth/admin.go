@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"gatehouse/internal/store"
@@ -22,6 +23,8 @@ type UserChanges struct {
 	Aud, Role      *string
 	Email          *string // set at once, without mail
 	EmailConfirmed *bool
+	Phone          *string // likewise
+	PhoneConfirmed *bool
 	Password       *string
 	PasswordHash   *string // of another system, in one of the forms Gatehouse verifies
 	AppData        map[string]any
@@ -33,6 +36,9 @@ type UserChanges struct {
 //
 // Codes: InvalidInput.
 func (s *Service) Users(ctx context.Context, c Caller, f UserFilter) (page []User, total int, err error) {
+	if f.Sort != "" && !slices.Contains(UserSorts, f.Sort) {
+		return nil, 0, Invalid("sort", "users cannot be sorted by that")
+	}
 	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
 		page, total, err = tx.UserPage(f)
 		return err
@@ -77,19 +83,19 @@ func notFound(err error) error {
 
 // AddUser makes a user for an administrator. No mail goes out.
 //
-// Codes: EmailInvalid, InvalidInput, WeakPassword, PasswordTooLong, EmailTaken,
-// IDTaken, Busy. Events: SignedUp.
+// Codes: EmailInvalid, PhoneInvalid, InvalidInput, WeakPassword,
+// PasswordTooLong, EmailTaken, PhoneTaken, IDTaken, Busy. Events: SignedUp.
 func (s *Service) AddUser(ctx context.Context, c Caller, ch UserChanges) (*User, error) {
-	email, hash, err := s.prepare(ctx, c, ch)
+	to, hash, err := s.prepare(ctx, c, ch)
 	if err != nil {
 		return nil, err
 	}
-	if email == "" {
+	if to == (Contact{}) {
 		return nil, Invalid("email", "Cannot create a user without either an email or phone")
 	}
 	var u User
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u = s.newUser(tx, email)
+		u = s.newUser(tx, to)
 		if ch.ID != nil {
 			u.ID = *ch.ID
 			_, err := tx.User(u.ID)
@@ -107,9 +113,21 @@ func (s *Service) AddUser(ctx context.Context, c Caller, ch UserChanges) (*User,
 		return s.addUser(tx, c, &u, hash, SignedUp)
 	})
 	if errors.Is(err, store.ErrDuplicate) {
-		return nil, fail(EmailTaken)
+		return nil, s.which(ctx, c, to, UserID{})
 	}
 	return &u, err
+}
+
+// which tells which of two contacts another user than that one has.
+func (s *Service) which(ctx context.Context, c Caller, to Contact, but UserID) error {
+	if to.Phone == "" || to.Email == "" {
+		return to.taken()
+	}
+	who, err := s.UserByEmail(ctx, c, to.Email)
+	if err == nil && who.ID != but {
+		return fail(EmailTaken)
+	}
+	return fail(PhoneTaken)
 }
 
 // SetUser changes a user for an administrator. A new password and a ban end
@@ -118,7 +136,7 @@ func (s *Service) AddUser(ctx context.Context, c Caller, ch UserChanges) (*User,
 // Codes: UserNotFound and those of AddUser.
 // Events: UserUpdated, PasswordChanged, UserBannedEvent, SignedOut.
 func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChanges) (*User, error) {
-	email, hash, err := s.prepare(ctx, c, ch)
+	to, hash, err := s.prepare(ctx, c, ch)
 	if err != nil {
 		return nil, err
 	}
@@ -128,24 +146,31 @@ func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChang
 		if err != nil {
 			return err
 		}
-		moved := email != "" && email != u.Email
+		email, number := to.Email != "" && to.Email != u.Email, to.Phone != "" && to.Phone != u.Phone
+		if email {
+			u.Email, u.NewEmail, u.EmailChangeProved = to.Email, "", 0
+		}
+		if number {
+			u.Phone, u.NewPhone = to.Phone, ""
+		}
+		moved := email || number
 		if moved {
-			u.Email, u.NewEmail, u.EmailChangeProved = email, "", 0
-			err = tx.DropChallenges(u.ID)
+			u.IsAnonymous = false
+			err = tx.DropChallenges(u.ID, "") // also those that would undo it
 			if err != nil {
 				return err
 			}
 		}
 		err = s.set(tx, &u, ch)
+		if err == nil && (moved || ch.EmailConfirmed != nil || ch.PhoneConfirmed != nil) {
+			err = s.identify(tx, &u)
+		}
 		if err == nil {
 			err = tx.SetUser(&u)
 		}
-		if err == nil && (moved || ch.EmailConfirmed != nil) {
-			err = s.markVerified(tx, &u)
-		}
 		if err == nil {
 			err = s.emit(tx, c, UserUpdated, u.ID, SessionID{}, map[string]any{
-				"user_metadata": keys(ch.UserData), "app_metadata": keys(ch.AppData), "email": moved,
+				"user_metadata": keys(ch.UserData), "app_metadata": keys(ch.AppData), "email": email, "phone": number,
 			})
 		}
 		if err == nil && hash != "" {
@@ -157,7 +182,7 @@ func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChang
 		return s.shutOut(tx, c, &u, UserBannedEvent, "banned")
 	})
 	if errors.Is(err, store.ErrDuplicate) {
-		return nil, fail(EmailTaken)
+		return nil, s.which(ctx, c, to, id)
 	}
 	return &u, notFound(err)
 }
@@ -175,27 +200,30 @@ func (s *Service) shutOut(tx *store.Tx, c Caller, u *User, event EventName, reas
 }
 
 // prepare does the slow part of an administrator's change.
-func (s *Service) prepare(ctx context.Context, c Caller, ch UserChanges) (email, hash string, err error) {
+func (s *Service) prepare(ctx context.Context, c Caller, ch UserChanges) (to Contact, hash string, err error) {
 	if ch.Email != nil && *ch.Email != "" {
-		email, err = CleanEmail(*ch.Email)
-		if err != nil {
-			return "", "", err
-		}
+		to.Email, err = CleanEmail(*ch.Email)
+	}
+	if err == nil && ch.Phone != nil && *ch.Phone != "" {
+		to.Phone, err = CleanPhone(*ch.Phone)
+	}
+	if err != nil {
+		return to, "", err
 	}
 	switch {
 	case ch.PasswordHash != nil && *ch.PasswordHash != "":
 		if ch.Password != nil && *ch.Password != "" {
-			return "", "", Invalid("password_hash", "Only a password or a password hash should be provided")
+			return to, "", Invalid("password_hash", "Only a password or a password hash should be provided")
 		}
 		err = s.hasher.Supported(*ch.PasswordHash)
 		if err != nil {
-			return "", "", Invalid("password_hash", err.Error())
+			return to, "", Invalid("password_hash", err.Error())
 		}
 		hash = *ch.PasswordHash
 	case ch.Password != nil && *ch.Password != "":
 		hash, err = s.newPassword(ctx, c, *ch.Password)
 	}
-	return email, hash, err
+	return to, hash, err
 }
 
 // set puts an administrator's values into u.
@@ -209,6 +237,9 @@ func (s *Service) set(tx *store.Tx, u *User, ch UserChanges) error {
 	if ch.EmailConfirmed != nil && *ch.EmailConfirmed && u.EmailVerifiedAt.IsZero() && u.Email != "" {
 		u.EmailVerifiedAt = tx.Now
 	}
+	if ch.PhoneConfirmed != nil && *ch.PhoneConfirmed && u.PhoneVerifiedAt.IsZero() && u.Phone != "" {
+		u.PhoneVerifiedAt = tx.Now
+	}
 	if ch.BanFor != nil {
 		u.BannedUntil = time.Time{}
 		if *ch.BanFor > 0 {
@@ -218,7 +249,7 @@ func (s *Service) set(tx *store.Tx, u *User, ch UserChanges) error {
 	var err error
 	u.AppMetadata, err = mergeMetadata(u.AppMetadata, ch.AppData)
 	if err == nil {
-		u.UserMetadata, err = mergeMetadata(u.UserMetadata, ch.UserData)
+		u.UserMetadata, err = s.userData(u.UserMetadata, ch.UserData)
 	}
 	return err
 }
@@ -253,14 +284,15 @@ func (s *Service) hollow(tx *store.Tx, u *User) error {
 		err = tx.DropCredentials(u.ID)
 	}
 	if err == nil {
-		err = tx.DropChallenges(u.ID)
+		err = tx.DropChallenges(u.ID, "")
 	}
 	if err != nil {
 		return err
 	}
 	was := s.root.MAC("deleted identifier", []byte(u.Email))
-	u.Email, u.Phone, u.NewEmail = "deleted-"+hex.EncodeToString(was[:16])+"-"+u.ID.String(), "", ""
+	u.Email, u.Phone, u.NewEmail, u.NewPhone = "deleted-"+hex.EncodeToString(was[:16])+"-"+u.ID.String(), "", "", ""
 	u.AppMetadata, u.UserMetadata = []byte("{}"), []byte("{}")
+	u.EmailVerifiedAt, u.PhoneVerifiedAt = time.Time{}, time.Time{}
 	u.DeletedAt = tx.Now
 	return tx.SetUser(u)
 }

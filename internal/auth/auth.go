@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"time"
 
+	"gatehouse/internal/notify"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 	"gatehouse/internal/token"
@@ -21,13 +22,14 @@ import (
 
 // The rows and names callers see, so that they need not import the store.
 type (
-	User      = store.User
-	Session   = store.Session
-	Identity  = store.Identity
-	Event     = store.Event
-	UserID    = store.UserID
-	SessionID = store.SessionID
-	TenantID  = store.TenantID
+	User       = store.User
+	Session    = store.Session
+	Identity   = store.Identity
+	Event      = store.Event
+	UserID     = store.UserID
+	SessionID  = store.SessionID
+	IdentityID = store.IdentityID
+	TenantID   = store.TenantID
 )
 
 // Service carries out every operation. Its methods may be called from many
@@ -39,6 +41,10 @@ type Service struct {
 	hasher  *secret.Hasher
 	policy  Policy
 	methods map[string]Method
+	texts   Texts
+	checks  PasswordChecks
+	schema  Schema
+	undoURL func(tenant TenantID, token string) string
 	wake    func()
 	log     *slog.Logger
 	holder  store.Holder // this node, to the others
@@ -51,8 +57,12 @@ type Options struct {
 	Hasher  *secret.Hasher
 	Policy  Policy
 	Methods []Method
-	Keys    []token.Key // brought along by configuration; empty: the house makes its own
-	Wake    func()      // called after a commit that queued a message
+	Texts   Texts
+	Checks  PasswordChecks
+	Schema  Schema                                     // of user data; nil: any
+	UndoURL func(tenant TenantID, token string) string // of the page of «this was not me»; nil: notices have none
+	Keys    []token.Key                                // brought along by configuration; empty: the house makes its own
+	Wake    func()                                     // called after a commit that queued a message
 	Log     *slog.Logger
 }
 
@@ -61,8 +71,15 @@ type Policy struct {
 	SignupDisabled     bool
 	EmailDisabled      bool
 	MagicLinkDisabled  bool
+	PhoneDisabled      bool
+	AnonymousDisabled  bool
+	LinkingDisabled    bool // users may not add or remove identities by themselves
 	Autoconfirm        bool // an address counts as proved at sign-up
+	PhoneAutoconfirm   bool // likewise a number, also at a change
+	UnverifiedSignIn   bool // a password opens the account of an address nobody has proved
 	SecureEmailChange  bool // both addresses must agree to a change
+	StrictPKCE         bool // a link asked for with PKCE signs in nowhere but where it was asked for
+	Reveal             Reveal
 	Audience           string
 	DefaultRole        string
 	AdminRole          string   // a user of this role may use the admin operations
@@ -73,12 +90,29 @@ type Policy struct {
 	SessionTimebox     time.Duration // 0: sessions have no end
 	SessionInactivity  time.Duration // 0: no limit
 	SessionsPerUser    int           // living ones; one more ends the oldest; 0: no limit
+	SingleSession      bool          // a sign-in ends all others
+	LowAAL             time.Duration // how long a user with a second factor may go without it; 0: no limit
 	ReuseGrace         time.Duration // how long a traded refresh token still gets its successor
 	CodeDigits         int
 	CodeTTL            time.Duration
 	LinkTTL            time.Duration
 	InviteTTL          time.Duration
-	MailEvery          time.Duration // at most one mail of a kind to a user in this time
+	ConfirmationTTL    time.Duration // of a link that confirms a sign-up; 0: LinkTTL
+	RecoveryTTL        time.Duration // 0: LinkTTL
+	FlowTTL            time.Duration // of the code that PKCE trades for tokens
+	MailEvery          time.Duration // at most one mail of a kind to an address in this time
+	MailsPerDay        int           // to one address; 0: no limit
+	MailRate           Rate          // of all mails people ask for
+	MailOnlyTo         []string      // the only addresses that are sent mail; empty: any
+	Notices            map[notify.Kind]bool
+	SMSDigits          int
+	SMSCodeTTL         time.Duration
+	SMSEvery           time.Duration // at most one text message to a number in this time
+	SMSPerHour         int           // to one number; 0: no limit
+	SMSPerDay          int           // likewise
+	SMSRate            Rate          // of all of them
+	SMSBudget          int           // of all of them in a day; its end is an event
+	SMSCountries       []string      // ISO 3166-1 alpha-2; empty: any
 	MinPassword        int           // characters
 	RequiredCharacters []string      // a password holds one character of each set
 	ReauthenticatePW   bool          // a change of password by an old session needs a code
@@ -93,7 +127,6 @@ const (
 	codeTries      = 5         // wrong answers to one code
 	codeBudget     = time.Hour // for how long a new code inherits them
 	reauthAfter    = 24 * time.Hour
-	pkceTTL        = 5 * time.Minute
 	setupTTL       = 30 * time.Minute
 	maxMetadata    = 32 << 10 // bytes; it travels in every access token
 	maxPassword    = 1024     // bytes
@@ -105,6 +138,7 @@ const (
 func New(o Options) *Service {
 	s := &Service{
 		db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
+		texts: o.Texts, checks: o.Checks, schema: o.Schema, undoURL: o.UndoURL,
 		methods: map[string]Method{}, ring: &ring{configured: o.Keys}, holder: store.NewHolder(),
 	}
 	for _, m := range o.Methods {
@@ -129,7 +163,8 @@ type Caller struct {
 	IP        string
 	Agent     string
 	RequestID string
-	Actor     string // "operator", "cli", …; empty: the user it happens to
+	Actor     string   // "operator", "cli", …; empty: the user it happens to
+	Languages []string // BCP 47, best first: what the client asks to be answered in
 }
 
 // Grant is what a successful sign-in or refresh hands out.
@@ -157,10 +192,21 @@ type AMR struct {
 	Timestamp int64  `json:"timestamp"` // seconds
 }
 
+// Words that sessions end with, for whoever asks why.
+const (
+	endedByNewer = "signed in elsewhere"
+)
+
 // open starts a session inside tx. It is the only maker of sessions and runs
 // the gate itself, so that no way in can forget it.
 func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error) {
 	err := s.admit(u, tx.Now)
+	if err == nil {
+		err = s.provedBy(u, p.Provider)
+	}
+	if err == nil {
+		err = s.newDevice(tx, c, u)
+	}
 	if err != nil {
 		return Session{}, err
 	}
@@ -170,12 +216,17 @@ func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error
 	}
 	sess := Session{
 		ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AAL: 1, AMR: amr,
-		IP: c.IP, UserAgent: cut(c.Agent, 255), CreatedAt: tx.Now, RefreshedAt: tx.Now,
+		IP: c.IP, UserAgent: cut(c.Agent, 255), Device: DeviceName(c.Agent), CreatedAt: tx.Now, RefreshedAt: tx.Now,
 	}
 	if s.policy.SessionTimebox > 0 {
 		sess.NotAfter = tx.Now.Add(s.policy.SessionTimebox)
 	}
-	err = tx.AddSession(sess)
+	if s.policy.SingleSession {
+		err = s.endOthers(tx, c, u.ID)
+	}
+	if err == nil {
+		err = tx.AddSession(sess)
+	}
 	if err == nil && s.policy.SessionsPerUser > 0 {
 		err = tx.CapSessions(u.ID, s.policy.SessionsPerUser, sess.ID, "too many sessions")
 	}
@@ -210,16 +261,38 @@ func (s *Service) admit(u *User, now time.Time) error {
 	if u.BannedUntil.After(now) {
 		return fail(UserBanned)
 	}
-	if u.Email != "" && u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() {
+	if !u.EmailVerifiedAt.IsZero() || !u.PhoneVerifiedAt.IsZero() {
+		return nil
+	}
+	switch {
+	case u.Email != "" && !s.policy.UnverifiedSignIn:
 		return fail(EmailNotConfirmed)
+	case u.Email == "" && u.Phone != "":
+		return fail(PhoneNotConfirmed)
+	}
+	return nil
+}
+
+// provedBy refuses who comes by an address or number of theirs that nobody has
+// proved, though they have proved the other.
+func (s *Service) provedBy(u *User, provider string) error {
+	switch {
+	case provider == "email" && u.EmailVerifiedAt.IsZero() && !s.policy.UnverifiedSignIn:
+		return fail(EmailNotConfirmed)
+	case provider == "phone" && u.PhoneVerifiedAt.IsZero():
+		return fail(PhoneNotConfirmed)
 	}
 	return nil
 }
 
 // alive tells whether a session may still be used, by itself.
-func (s *Service) alive(sess *Session, now time.Time) error {
+func (s *Service) alive(sess *Session, u *User, now time.Time) error {
 	if !sess.EndedAt.IsZero() {
-		return fail(SessionGone)
+		return &Error{Code: SessionGone, Params: map[string]any{"reason": sess.EndReason}}
+	}
+	low := s.policy.LowAAL
+	if low > 0 && u.VerifiedFactors > 0 && sess.AAL < 2 && now.Sub(sess.CreatedAt) > low {
+		return fail(SessionExpired)
 	}
 	if !sess.NotAfter.IsZero() && !now.Before(sess.NotAfter) {
 		return fail(SessionExpired)
@@ -277,3 +350,9 @@ func cut(s string, n int) string {
 
 // ParseUserID reads the 36-character form of a user's id.
 func ParseUserID(s string) (UserID, error) { return store.ParseUserID(s) }
+
+// ParseSessionID reads the 36-character form of a session's id.
+func ParseSessionID(s string) (SessionID, error) { return store.ParseSessionID(s) }
+
+// ParseIdentityID reads the 36-character form of an identity's id.
+func ParseIdentityID(s string) (IdentityID, error) { return store.ParseIdentityID(s) }

@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
+	"gatehouse/internal/notify"
 )
 
 const annsNew = "ann@new.example"
@@ -144,8 +145,19 @@ func TestEmailChange_toAnAddressThatIsTaken(t *testing.T) {
 	h := authtest.New(t)
 	g := h.Join(t, ann, pw)
 	h.Join(t, bob, pw)
-	_, err := h.UpdateUser(t.Context(), authtest.Caller(), h.View(t, g.Access), newEmail(bob), authtest.Flow())
-	want(t, "ask", err, auth.EmailTaken)
+	u, err := h.UpdateUser(t.Context(), authtest.Caller(), h.View(t, g.Access), newEmail(bob), authtest.Flow())
+	ok(t, "ask", err) // nobody is told who has an account
+	if u.NewEmail != bob {
+		t.Errorf("the wished address is %q, want %q as with any other", u.NewEmail, bob)
+	}
+	if m := h.Mail(t, bob); m.Token != "" || m.Code != "" || m.Kind != notify.AddressWanted {
+		t.Errorf("the owner of the address is mailed %s with %v, which must open nothing", m.Kind, m.Links)
+	}
+	telling := h.Again(t, authtest.With(func(p *auth.Policy) { p.Reveal = auth.RevealHint }))
+	h.Clock.Advance(minute)
+	_, err = telling.UpdateUser(t.Context(), authtest.Caller(), h.View(t, g.Access), newEmail(bob), authtest.Flow())
+	want(t, "ask where it is told", err, auth.EmailTaken)
+	h.Clock.Advance(minute)
 
 	current, wanted := change(t, h, g)
 	h.Follow(t, current.Token)

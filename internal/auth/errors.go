@@ -18,10 +18,13 @@ const (
 	BodyTooLarge         Code = "body_too_large"          // over the limit of the edge
 	NotFound             Code = "not_found"               // no such thing to act on
 	EmailInvalid         Code = "email_invalid"           //
+	PhoneInvalid         Code = "phone_invalid"           // not in E.164 form
+	EmailNotAuthorized   Code = "email_not_authorized"    // the operator lets mail go to a few addresses only
 	PasswordMissing      Code = "password_missing"        // a sign-up without one
 	PasswordTooLong      Code = "password_too_long"       // over 1,024 bytes
-	WeakPassword         Code = "weak_password"           // Params["reasons"]: length, characters
+	WeakPassword         Code = "weak_password"           // Params["reasons"]: length, characters, pwned
 	SamePassword         Code = "same_password"           // the new one is the old one
+	PasswordUseless      Code = "password_useless"        // nobody could sign in with it: the user has neither address nor number
 	SignupDisabled       Code = "signup_disabled"         //
 	EmailDisabled        Code = "email_disabled"          // e-mail is no way in here
 	MagicLinkDisabled    Code = "magic_link_disabled"     //
@@ -31,11 +34,13 @@ const (
 	NoSuchUserForCode    Code = "no_such_user_for_code"   // a code was asked for an unknown address and no user may be made
 	InvalidCredentials   Code = "invalid_credentials"     // wrong secret, or no such user: never say which
 	EmailNotConfirmed    Code = "email_not_confirmed"     // told only after a right secret
+	PhoneNotConfirmed    Code = "phone_not_confirmed"     // likewise
 	UserBanned           Code = "user_banned"             // likewise
 	UserGone             Code = "user_gone"               // the token's user does not exist any more
 	UserNotFound         Code = "user_not_found"          // told to administrators
 	AlreadyRegistered    Code = "already_registered"      // a sign-up with a known address, where telling is allowed
 	EmailTaken           Code = "email_taken"             // another user has the address
+	PhoneTaken           Code = "phone_taken"             // another user has the number
 	IDTaken              Code = "id_taken"                // another user has the id an administrator chose
 	CodeFailed           Code = "code_failed"             // wrong, used, expired or unknown short code
 	LinkFailed           Code = "link_failed"             // likewise the long secret of a link
@@ -48,6 +53,7 @@ const (
 	TokenInvalid         Code = "token_invalid"           // it is expired, forged or not ours
 	SessionGone          Code = "session_gone"            // it was ended
 	SessionExpired       Code = "session_expired"         // it outlived a limit
+	SessionNotFound      Code = "session_not_found"       // no such session to act on
 	AudienceMismatch     Code = "audience_mismatch"       //
 	RefreshMalformed     Code = "refresh_malformed"       // not a refresh token of ours
 	RefreshNotFound      Code = "refresh_not_found"       // its session is gone
@@ -56,9 +62,14 @@ const (
 	ReauthFailed         Code = "reauthentication_failed" //
 	CurrentNeeded        Code = "current_password_needed" //
 	CurrentWrong         Code = "current_password_wrong"  //
+	LinkingDisabled      Code = "linking_disabled"        // users may not change their identities
+	IdentityNotFound     Code = "identity_not_found"      //
+	LastIdentity         Code = "last_identity"           // without it nothing would be left to come in by
 	NotAdmin             Code = "not_admin"               //
 	NotYours             Code = "not_yours"               // a field only administrators set
 	TooSoon              Code = "too_soon"                // a mail of that kind went out just now; RetryAfter
+	SMSTooSoon           Code = "sms_too_soon"            // likewise a text message, or the budget for them is spent
+	SMSRefused           Code = "sms_refused"             // no text message is sent to such a number
 	TooMany              Code = "too_many"                // too many requests; RetryAfter
 	Busy                 Code = "busy"                    // too many passwords to check at once; RetryAfter
 	SetupClosed          Code = "setup_closed"            // the first administrator exists, or the link is dead
@@ -69,12 +80,12 @@ const (
 
 // Codes lists every code a client may see.
 var Codes = []Code{
-	InvalidInput, MalformedBody, BodyTooLarge, NotFound, EmailInvalid, PasswordMissing, PasswordTooLong, WeakPassword, SamePassword,
+	InvalidInput, MalformedBody, BodyTooLarge, NotFound, EmailInvalid, PhoneInvalid, EmailNotAuthorized, PasswordMissing, PasswordTooLong, WeakPassword, SamePassword, PasswordUseless,
 	SignupDisabled, EmailDisabled, MagicLinkDisabled, PhoneDisabled, AnonymousDisabled, MethodDisabled, NoSuchUserForCode, InvalidCredentials,
-	EmailNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, IDTaken, CodeFailed, LinkFailed,
+	EmailNotConfirmed, PhoneNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, PhoneTaken, IDTaken, CodeFailed, LinkFailed,
 	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
-	SessionGone, SessionExpired, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
-	ReauthFailed, CurrentNeeded, CurrentWrong, NotAdmin, NotYours, TooSoon, TooMany, Busy, SetupClosed, Unavailable, TimedOut, Internal,
+	SessionGone, SessionExpired, SessionNotFound, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
+	ReauthFailed, CurrentNeeded, CurrentWrong, LinkingDisabled, IdentityNotFound, LastIdentity, NotAdmin, NotYours, TooSoon, SMSTooSoon, SMSRefused, TooMany, Busy, SetupClosed, Unavailable, TimedOut, Internal,
 }
 
 // Error is a failure a client may know about. Any other error is Internal:

@@ -26,6 +26,11 @@ const (
 	PasswordChanged   EventName = "password.changed"       // all other sessions ended with it
 	EmailChangeAsked  EventName = "email.change_requested" // a user wants another address
 	EmailChanged      EventName = "email.changed"          // every address that must has agreed
+	PhoneChangeAsked  EventName = "phone.change_requested" // a user wants another number
+	PhoneChanged      EventName = "phone.changed"          // the new number was proved
+	IdentityUnlinked  EventName = "identity.unlinked"      // data: provider
+	ChangeUndone      EventName = "change.undone"          // «this was not me»; all sessions ended with it
+	SMSBudgetSpent    EventName = "sms.budget_spent"       // an alarm, once a day: no text message goes out any more; data: budget
 	UserUpdated       EventName = "user.updated"           // data: the names of what changed, never the values
 	UserBannedEvent   EventName = "user.banned"            // all sessions ended with it
 	UserDeletedEvent  EventName = "user.deleted"           // all sessions ended with it
@@ -37,7 +42,7 @@ const (
 // Events lists every name.
 var Events = []EventName{
 	SignedUp, Invited, Confirmed, SignedIn, SignedOut, ReuseDetected, RecoveryAsked, CodeAsked, PasswordChanged,
-	EmailChangeAsked, EmailChanged, UserUpdated, UserBannedEvent, UserDeletedEvent, LinkMade, FirstAdmin, SigningKeyRotated,
+	EmailChangeAsked, EmailChanged, PhoneChangeAsked, PhoneChanged, IdentityUnlinked, ChangeUndone, SMSBudgetSpent, UserUpdated, UserBannedEvent, UserDeletedEvent, LinkMade, FirstAdmin, SigningKeyRotated,
 }
 
 // emit writes an event in the transaction of what it tells of. Nothing happens

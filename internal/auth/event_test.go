@@ -57,7 +57,7 @@ func deeds() []deed {
 			return id(a)
 		}},
 		{"magic link", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
-			ok(t, "magic link", h.MagicLink(t.Context(), c, ann, true, nil, authtest.Flow()))
+			ok(t, "magic link", h.MagicLink(t.Context(), c, auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()))
 			return id(a)
 		}},
 		{"recover", "", auth.RecoveryAsked, func(t *testing.T, h *authtest.House) auth.UserID {
@@ -65,7 +65,7 @@ func deeds() []deed {
 			return id(a)
 		}},
 		{"reauthenticate", "", auth.CodeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
-			ok(t, "reauthenticate", h.Reauthenticate(t.Context(), c, h.View(t, a.Access)))
+			ok(t, "reauthenticate", h.Reauthenticate(t.Context(), c, h.View(t, a.Access), auth.Flow{}))
 			return id(a)
 		}},
 		{"change data", "", auth.UserUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
@@ -88,6 +88,37 @@ func deeds() []deed {
 			_, err = h.AcceptEmailChange(t.Context(), c, h.View(t, a.Access), wanted.Token)
 			ok(t, "new address", err)
 			return id(a)
+		}},
+		{"ask for another number", "", auth.PhoneChangeAsked, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.UpdateUser(t.Context(), c, h.View(t, a.Access), auth.Changes{Phone: ptr("+" + annsPhone)}, authtest.Flow())
+			ok(t, "phone", err)
+			return id(a)
+		}},
+		{"change number", "", auth.PhoneChanged, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.BySMS(t, annsPhone, h.SMS(t, annsPhone).Code, auth.KindPhoneChange)
+			ok(t, "code", err)
+			return id(a)
+		}},
+		{"unlink the number", "", auth.IdentityUnlinked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "unlink", h.Unlink(t.Context(), c, h.View(t, a.Access), identityOf(t, h, id(a), "phone")))
+			return id(a)
+		}},
+		{"say it was not me", "", auth.ChangeUndone, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.Undo(t.Context(), c, undoToken(t, h.Mail(t, annsNew)), authtest.Flow())
+			ok(t, "undo", err)
+			a = h.Follow(t, h.Mail(t, annsNew).Token)
+			ok(t, "password", setPassword(t, h, a, newPassword(pw2)))
+			return id(a)
+		}},
+		{"spend the budget for text messages", "", auth.SMSBudgetSpent, func(t *testing.T, h *authtest.House) auth.UserID {
+			poor := h.Again(t, authtest.With(func(p *auth.Policy) { p.SMSBudget = 1 }))
+			for i, code := range []auth.Code{"", auth.SMSTooSoon, auth.SMSTooSoon} {
+				err := poor.MagicLink(t.Context(), c, auth.CodeRequest{Phone: fmt.Sprint("49151200000", i)}, authtest.Flow())
+				if got := codeOf(err); got != code {
+					t.Fatalf("code %d: %q, want %q", i, got, code)
+				}
+			}
+			return auth.UserID{}
 		}},
 		{"replay a refresh token", "", auth.ReuseDetected, func(t *testing.T, h *authtest.House) auth.UserID {
 			stale = h.Enter(t, annsNew, pw2)
@@ -150,12 +181,13 @@ func deeds() []deed {
 }
 
 func TestEvents_everyDeedLeavesOneWithAnActor(t *testing.T) {
-	h := authtest.New(t)
+	h := authtest.New(t, withNotices)
 	seen := map[auth.EventName]bool{}
 	known := map[string]bool{} // events of deeds before
 	for _, d := range deeds() {
 		h.Clock.Advance(2 * minute)
 		id := d.do(t, h)
+		h.Deliver(t) // some deeds go on after their answer
 		found := false
 		for _, e := range h.Events(t, id) {
 			if known[e.ID.String()] {

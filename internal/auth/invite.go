@@ -22,7 +22,7 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 		if err != nil {
 			return err
 		}
-		err = s.askByMail(tx, &u, KindInvite, email, f)
+		err = s.askByMail(tx, c, &u, KindInvite, email, f)
 		if err != nil {
 			return err
 		}
@@ -47,8 +47,8 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]any) (User, error) {
 	u, err := tx.UserByEmail(email)
 	if errors.Is(err, store.ErrNotFound) {
-		u = s.newUser(tx, email)
-		u.UserMetadata, err = mergeMetadata(nil, data)
+		u = s.newUser(tx, Contact{Email: email})
+		u.UserMetadata, err = s.userData(nil, data)
 		if err == nil {
 			err = s.addUser(tx, c, &u, "", Invited)
 		}
@@ -67,10 +67,10 @@ func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]
 		u.UserMetadata = nil
 	}
 	if err == nil {
-		u.UserMetadata, err = mergeMetadata(u.UserMetadata, data)
+		u.UserMetadata, err = s.userData(u.UserMetadata, data)
 	}
 	if err == nil {
-		err = s.markVerified(tx, &u) // brings the identity's copy of the data in line
+		err = s.identify(tx, &u) // brings the identity's copy of the data in line
 	}
 	if err == nil {
 		err = s.emit(tx, c, Invited, u.ID, SessionID{}, nil)
@@ -129,6 +129,13 @@ func (s *Service) MakeLink(ctx context.Context, c Caller, r LinkRequest, f Flow)
 		u := &out.User
 		switch out.Kind {
 		case KindChangeCurrent, KindChangeNew:
+			has, err := taken(tx, Contact{Email: r.NewEmail})
+			if err != nil {
+				return err
+			}
+			if has && r.NewEmail != u.Email {
+				return fail(EmailTaken)
+			}
 			if u.NewEmail != r.NewEmail {
 				u.NewEmail, u.EmailChangeProved = r.NewEmail, 0
 			}
@@ -143,7 +150,7 @@ func (s *Service) MakeLink(ctx context.Context, c Caller, r LinkRequest, f Flow)
 		default:
 			u.RecoverySentAt = tx.Now
 		}
-		sec, err := s.ask(tx, u, out.Kind, to, f)
+		sec, err := s.ask(tx, c, u, out.Kind, to, f)
 		if err == nil {
 			err = tx.SetUser(u)
 		}
@@ -178,15 +185,15 @@ func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, em
 			u.UserMetadata = nil
 		}
 		if err == nil {
-			u.UserMetadata, err = mergeMetadata(u.UserMetadata, r.Data)
+			u.UserMetadata, err = s.userData(u.UserMetadata, r.Data)
 		}
 		if err == nil {
-			err = s.markVerified(tx, &u)
+			err = s.identify(tx, &u)
 		}
 	case !known && (r.Kind == KindConfirmation || r.Kind == KindMagicLink):
 		*kind = KindConfirmation
-		u = s.newUser(tx, email)
-		u.UserMetadata, err = mergeMetadata(nil, r.Data)
+		u = s.newUser(tx, Contact{Email: email})
+		u.UserMetadata, err = s.userData(nil, r.Data)
 		if err == nil {
 			err = s.addUser(tx, c, &u, hash, SignedUp)
 		}

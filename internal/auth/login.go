@@ -15,12 +15,16 @@ import (
 // decides. The steps are the same for every way and none can be left out.
 //
 // A link that was asked for with a PKCE challenge gives an AuthCode in place
-// of tokens when byLink is set, for a redirect to carry.
+// of tokens when byLink is set, for a redirect to carry. It is of use on the
+// device that asked alone; who opened the link on another may have the tokens
+// there (Input.Here), unless the policy is strict: they have read the mail.
 //
-// Codes: MethodDisabled, EmailDisabled, InvalidCredentials, CodeFailed,
-// LinkFailed, FlowNotFound, FlowExpired, VerifierFailed, EmailNotConfirmed,
-// UserBanned, EmailTaken, WeakPassword, PasswordTooLong, Busy.
-// Events: SignedIn; Confirmed, EmailChanged where the proof was of an address.
+// Codes: MethodDisabled, EmailDisabled, PhoneDisabled, InvalidCredentials,
+// CodeFailed, LinkFailed, FlowNotFound, FlowExpired, VerifierFailed,
+// EmailNotConfirmed, PhoneNotConfirmed, UserBanned, EmailTaken, PhoneTaken,
+// WeakPassword, PasswordTooLong, TooMany, Busy, Unavailable.
+// Events: SignedIn; Confirmed, EmailChanged, PhoneChanged where the proof was
+// of an address or number.
 func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
 	g, err := s.signIn(ctx, c, method, in, byLink)
 	if errors.Is(err, ErrMoved) {
@@ -38,8 +42,9 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	if !ok {
 		return nil, fail(MethodDisabled)
 	}
-	if s.policy.EmailDisabled {
-		return nil, fail(EmailDisabled)
+	err := s.reachable(Contact{Email: in.Email, Phone: in.Phone})
+	if err != nil {
+		return nil, err
 	}
 	in.Kinds = slices.DeleteFunc(slices.Clone(in.Kinds), func(k Kind) bool { return !k.signsIn() })
 	// 2. The slow part of judging, and of a password that comes along.
@@ -57,13 +62,13 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	// 3. All else in one transaction: what is spent, is spent for a session.
 	var g Grant
 	var refused error // told to the client, but committed: a guess stays counted
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) (err error) {
 		g, refused = Grant{}, nil
-		refused, err = refusal(s.enter(tx, c, verdict, hash, byLink, &g))
+		refused, err = refusal(s.enter(tx, c, verdict, hash, byLink && (!in.Here || s.policy.StrictPKCE), &g))
 		return err
 	})
 	if errors.Is(err, store.ErrDuplicate) {
-		return nil, fail(EmailTaken) // somebody else took the address while the link was under way
+		return nil, Contact{Phone: in.Phone}.taken() // somebody else took it while the message was under way
 	}
 	if err != nil {
 		return nil, err
@@ -145,6 +150,6 @@ func (s *Service) authCode(tx *store.Tx, q *Question, amr string) (string, error
 	code, id := secret.Token(), store.NewChallengeID()
 	return code, tx.SetChallenge(store.Challenge{
 		ID: id, Kind: string(KindPKCE), Subject: id[:], UserID: q.UserID, TokenHash: s.linkHash(KindPKCE, code), CodeHash: []byte{},
-		Data: data, ExpiresAt: tx.Now.Add(pkceTTL),
+		Data: data, ExpiresAt: tx.Now.Add(s.policy.FlowTTL),
 	}, 0)
 }

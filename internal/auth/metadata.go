@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // mergeMetadata lays patch over a stored JSON object: top-level keys replace,
@@ -34,6 +36,33 @@ func mergeMetadata(old []byte, patch map[string]any) ([]byte, error) {
 	}
 	if len(b) > maxMetadata {
 		return nil, Invalid("data", "metadata is limited to 32 KiB: it travels in every access token")
+	}
+	return b, nil
+}
+
+// Schema says what user data may hold.
+type Schema interface {
+	// Check returns what is wrong with the data for the keys that were written;
+	// fresh tells that the user is new, so that nothing may be missing.
+	Check(data map[string]any, written []string, fresh bool) error
+}
+
+// userData lays patch over what a user's metadata are, and holds the result
+// against the operator's schema.
+//
+// Codes: InvalidInput.
+func (s *Service) userData(old []byte, patch map[string]any) ([]byte, error) {
+	b, err := mergeMetadata(old, patch)
+	if err != nil || s.schema == nil {
+		return b, err
+	}
+	all, err := readMetadata(b)
+	if err != nil {
+		return nil, err
+	}
+	err = s.schema.Check(all, slices.Sorted(maps.Keys(patch)), len(old) == 0)
+	if err != nil {
+		return nil, Invalid("data", err.Error())
 	}
 	return b, nil
 }

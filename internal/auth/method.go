@@ -36,11 +36,13 @@ var ErrMoved = errors.New("auth: changed meanwhile")
 // Input is what the client sent.
 type Input struct {
 	Email    string // canonical
+	Phone    string // likewise: E.164 digits
 	Password string
 	Token    string // the long secret of a link, or an authorization code
 	Code     string // the short one, to type
 	Kinds    []Kind // of question the secret may answer
 	Verifier string // PKCE, RFC 7636 §4.1
+	Here     bool   // of a link asked for with PKCE: sign in where it was opened
 }
 
 // Proof is what a Method found out.
@@ -58,17 +60,17 @@ type Kit struct {
 	c Caller
 }
 
-// Password returns the user with that address and the hash of their password.
-// Neither exists for an unknown address: check the empty hash all the same.
-func (k *Kit) Password(ctx context.Context, email string) (id UserID, hash string, err error) {
+// Password returns the user with that address or number and the hash of their
+// password. Neither exists for an unknown one: check the empty hash all the
+// same.
+func (k *Kit) Password(ctx context.Context, in Input) (id UserID, hash string, err error) {
 	err = k.s.db.Read(ctx, k.c.Tenant, func(tx *store.Tx) error {
-		u, h, err := tx.PasswordByEmail(email)
-		id, hash = u, string(h)
+		who, err := knownBy(tx, Contact{Email: in.Email, Phone: in.Phone})
+		if who != nil {
+			id, hash = who.id, who.hash
+		}
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
-		return UserID{}, "", nil
-	}
 	return id, hash, err
 }
 
@@ -82,6 +84,16 @@ func (k *Kit) CheckPassword(ctx context.Context, hash, password string) (ok, reh
 func (k *Kit) HashPassword(ctx context.Context, password string) (string, error) {
 	return k.s.hashPassword(ctx, k.c, password)
 }
+
+// KeptCode has the service that made the code of a text message judge it, where
+// there is one. The answer goes to Desk.UseCode.
+func (k *Kit) KeptCode(ctx context.Context, in Input) (Kept, error) {
+	found, err := k.s.askKeeper(ctx, k.c, in.Kinds, in.Phone, in.Code)
+	return Kept{found}, err
+}
+
+// Kept is what another service said of a code.
+type Kept struct{ of *kept }
 
 // WeakPassword returns what is wrong with a password by today's rules.
 func (k *Kit) WeakPassword(password string) []string { return k.s.weak(password) }
@@ -135,22 +147,57 @@ func (d *Desk) UseLink(kinds []Kind, link string) (*Question, error) {
 	return nil, nil
 }
 
-// UseCode spends a try on the questions of those kinds put to that address and
-// consumes the one whose short secret this is; nil: none.
-func (d *Desk) UseCode(kinds []Kind, email, code string) (*Question, error) {
-	for _, k := range kinds {
-		asked, err := d.tx.AskedAt(string(k), email, maxAsked)
+// UseCode spends a try on the questions of those kinds put to that address or
+// number and consumes the one whose short secret this is; nil: none. What is
+// spent is spent for an address nobody has, too.
+//
+// Codes: TooMany, CodeFailed.
+func (d *Desk) UseCode(in Input, by Kept) (*Question, error) {
+	if by.of != nil {
+		return d.useKept(in, by.of)
+	}
+	to := Contact{Email: in.Email, Phone: in.Phone}
+	err := d.s.guess(d.tx, to)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range in.Kinds {
+		asked, err := d.tx.AskedAt(string(k), to.String(), maxAsked)
 		if err != nil {
 			return nil, err
 		}
 		for _, subject := range asked {
-			q, err := d.tryCode(k, subject, code)
+			q, err := d.tryCode(k, subject, in.Code)
+			if err == nil && q != nil {
+				err = d.s.guessed(d.tx, to, q.UserID)
+			}
 			if q != nil || err != nil {
 				return q, err
 			}
 		}
 	}
 	return nil, nil
+}
+
+// useKept consumes the question whose code a service has found right; the try
+// was spent before the service was asked.
+func (d *Desk) useKept(in Input, by *kept) (*Question, error) {
+	if !by.right {
+		return nil, nil
+	}
+	c, err := d.tx.Challenge(string(by.kind), by.subject)
+	if err != nil {
+		return nil, err
+	}
+	used, err := d.tx.UseChallenge(by.id, string(by.kind), by.subject)
+	if err != nil || !used {
+		return nil, err
+	}
+	err = d.s.guessed(d.tx, Contact{Phone: in.Phone}, c.UserID)
+	if err != nil {
+		return nil, err
+	}
+	return readQuestion(c)
 }
 
 // maxAsked bounds how many questions of a kind to one mailbox one answer is
@@ -162,6 +209,9 @@ func (d *Desk) tryCode(k Kind, subject []byte, code string) (*Question, error) {
 	c, err := d.tx.TryCode(string(k), subject, codeTries)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
+	}
+	if err == nil {
+		err = d.s.guessOf(d.tx, c.UserID)
 	}
 	if err != nil {
 		return nil, err

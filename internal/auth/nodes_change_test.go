@@ -60,7 +60,7 @@ func TestThreat_R12_everyDoorAtOnceOnThreeNodesMakesOneUser(t *testing.T) {
 			case 1:
 				_, err = h.Invite(t.Context(), authtest.Operator(), email, nil, authtest.Flow())
 			case 2:
-				err = h.MagicLink(t.Context(), authtest.Caller(), email, true, nil, authtest.Flow())
+				err = h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: email, Create: true}, authtest.Flow())
 			case 3:
 				_, err = h.AddUser(t.Context(), authtest.Operator(), auth.UserChanges{Email: &email})
 			case 4:

@@ -40,11 +40,13 @@ func everything(t *testing.T, h *authtest.House) map[string]asking {
 		"refresh":            {do: func(h *authtest.House) error { _, err := refresh(t, h, g.Refresh); return err }},
 		"authenticate":       {reads: true, do: func(h *authtest.House) error { _, err := h.Authenticate(t.Context(), c, g.Access); return err }},
 		"recover":            {do: func(h *authtest.House) error { return h.Recover(t.Context(), c, ann, authtest.Flow()) }},
-		"magic link":         {do: func(h *authtest.House) error { return h.MagicLink(t.Context(), c, email, true, nil, authtest.Flow()) }},
+		"magic link": {do: func(h *authtest.House) error {
+			return h.MagicLink(t.Context(), c, auth.CodeRequest{Email: email, Create: true}, authtest.Flow())
+		}},
 		"resend": {do: func(h *authtest.House) error {
 			return h.Resend(t.Context(), c, auth.KindConfirmation, m.To, authtest.Flow())
 		}},
-		"reauthenticate": {do: func(h *authtest.House) error { return h.Reauthenticate(t.Context(), c, v) }},
+		"reauthenticate": {do: func(h *authtest.House) error { return h.Reauthenticate(t.Context(), c, v, auth.Flow{}) }},
 		"change data": {do: func(h *authtest.House) error {
 			_, err := h.UpdateUser(t.Context(), c, v, auth.Changes{Data: map[string]any{"a": 1}}, authtest.Flow())
 			return err

@@ -149,8 +149,8 @@ func TestPassword_anOldSessionNeedsACode(t *testing.T) {
 	ch.Nonce = "123456"
 	want(t, "a code nobody asked for", setPassword(t, h, g, ch), auth.ReauthFailed)
 
-	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
-	want(t, "ask again at once", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)), auth.TooSoon)
+	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Flow{}))
+	want(t, "ask again at once", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Flow{}), auth.TooSoon)
 	m := h.Mail(t, ann)
 	if m.Token != "" {
 		t.Errorf("the mail carries a link: %q", m.Links)
@@ -166,8 +166,9 @@ func TestPassword_anOldSessionNeedsACode(t *testing.T) {
 	h.Enter(t, ann, pw2)
 
 	t.Run("after five wrong ones the right one is refused", func(t *testing.T) {
-		h.Clock.Advance(minute)
-		ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
+		h.Clock.Advance(hour) // until when wrong codes are remembered
+		g = h.Trade(t, g.Refresh)
+		ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Flow{}))
 		m := h.Mail(t, ann)
 		ch := auth.Changes{Password: ptr(pw), Nonce: authtest.WrongCode(m.Code), Data: map[string]any{"n": 2}}
 		for range 5 {
@@ -202,7 +203,7 @@ func TestThreat_O01_anOldSessionIsNoWayToTryPasswords(t *testing.T) {
 			t.Errorf("without a code %d passwords were hashed, want none", n)
 		}
 	}
-	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
+	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Flow{}))
 	code := h.Mail(t, ann).Code
 	wrong := authtest.WrongCode(code)
 	if same, other := try(pw, wrong, auth.ReauthFailed), try(pw2, wrong, auth.ReauthFailed); same != other {
@@ -224,7 +225,7 @@ func TestThreat_O01_aMadeUpCodeHidesWhetherTheCurrentPasswordIsRight(t *testing.
 		err := setPassword(t, h, g, auth.Changes{Password: &next, Current: current, Nonce: "000000"})
 		want(t, "with a code nobody sent", err, auth.ReauthFailed)
 	}
-	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access)))
+	ok(t, "ask", h.Reauthenticate(t.Context(), authtest.Caller(), h.View(t, g.Access), auth.Flow{}))
 	err := setPassword(t, h, g, auth.Changes{Password: &next, Current: pw2, Nonce: h.Mail(t, ann).Code})
 	want(t, "with the mailed code and another password", err, auth.CurrentWrong)
 }

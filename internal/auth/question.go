@@ -23,6 +23,9 @@ const (
 	KindChangeCurrent Kind = "email_change_current" // put to the address a user has
 	KindChangeNew     Kind = "email_change_new"     // put to the address they want
 	KindReauth        Kind = "reauthentication"
+	KindSMS           Kind = "sms"          // confirms a number, or signs in by it
+	KindPhoneChange   Kind = "phone_change" // put to the number a user wants
+	KindUndo          Kind = "undo"         // «this was not me»
 	KindPKCE          Kind = "pkce"
 	KindSetup         Kind = "setup"
 )
@@ -32,7 +35,7 @@ const (
 // the door of links without it.
 func (k Kind) signsIn() bool {
 	switch k {
-	case KindConfirmation, KindInvite, KindRecovery, KindMagicLink, KindChangeCurrent, KindChangeNew:
+	case KindConfirmation, KindInvite, KindRecovery, KindMagicLink, KindChangeCurrent, KindChangeNew, KindSMS, KindPhoneChange:
 		return true
 	}
 	return false
@@ -53,6 +56,12 @@ type Question struct {
 	ExpiresAt  time.Time `json:"-"`
 	RedirectTo string    `json:"redirect_to,omitempty"`
 	NewEmail   string    `json:"new_email,omitempty"` // of a change of address: a yes to one is not a yes to another
+	NewPhone   string    `json:"new_phone,omitempty"` // likewise
+	Kept       bool      `json:"kept,omitempty"`      // a service knows the code, not we
+	Device     string    `json:"device,omitempty"`    // it was asked for on
+	Browser    bool      `json:"browser,omitempty"`   // which is a browser
+	IP         string    `json:"ip,omitempty"`        // from there
+	Undo       *Undoing  `json:"undo,omitempty"`
 	PKCE       PKCE      `json:"pkce,omitzero"`
 	AMR        string    `json:"amr,omitempty"` // of an authorization code: how its owner signed in
 }
@@ -68,7 +77,8 @@ type PKCE struct {
 type Flow struct {
 	RedirectTo string // checked by the edge
 	PKCE       PKCE
-	Netlify    bool // the client finishes the flow itself, from the link's fragment
+	Netlify    bool   // the client finishes the flow itself, from the link's fragment
+	Channel    string // of text messages: "sms" (also empty) or "whatsapp"
 	Links      func(kind Kind, token, redirectTo string) (server, client string)
 }
 
@@ -91,17 +101,26 @@ func (s *Service) codeHash(k Kind, user UserID, sentTo, code string) []byte {
 	return h[:]
 }
 
+// put asks u a question where to says, by mail or by text message. made tells
+// that the user came to be just now, for this.
+func (s *Service) put(tx *store.Tx, c Caller, u *User, k Kind, to Contact, made bool, f Flow) error {
+	if to.Phone != "" {
+		return s.askBySMS(tx, c, u, k, to.Phone, made, f)
+	}
+	return s.askByMail(tx, c, u, k, to.Email, f)
+}
+
 // secrets are the two answers to one question: a long one for a link and a
 // short one to type.
 type secrets struct{ link, code string }
 
 // ask stores a question to u in place of the last of its kind.
-func (s *Service) ask(tx *store.Tx, u *User, k Kind, to string, f Flow) (secrets, error) {
+func (s *Service) ask(tx *store.Tx, c Caller, u *User, k Kind, to string, f Flow) (secrets, error) {
 	sec := secrets{secret.Token(), secret.Code(s.policy.CodeDigits)}
 	if f.PKCE.Challenge != "" {
 		sec.link = "pkce_" + sec.link // some server-side clients look for it
 	}
-	q := Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE}
+	q := Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE, Device: DeviceName(c.Agent), Browser: IsBrowser(c.Agent), IP: c.IP}
 	if k == KindChangeCurrent || k == KindChangeNew {
 		q.NewEmail = u.NewEmail
 	}
@@ -109,10 +128,7 @@ func (s *Service) ask(tx *store.Tx, u *User, k Kind, to string, f Flow) (secrets
 	if err != nil {
 		return sec, fmt.Errorf("auth: question: %w", err)
 	}
-	ttl := s.policy.LinkTTL
-	if k == KindInvite {
-		ttl = max(ttl, s.policy.InviteTTL)
-	}
+	ttl := s.linkTTL(k)
 	return sec, tx.SetChallenge(store.Challenge{
 		ID: store.NewChallengeID(), Kind: string(k), Subject: u.ID[:], UserID: u.ID,
 		TokenHash: s.linkHash(k, sec.link), CodeHash: s.codeHash(k, u.ID, to, sec.code), SentTo: to, Data: data,
@@ -121,13 +137,14 @@ func (s *Service) ask(tx *store.Tx, u *User, k Kind, to string, f Flow) (secrets
 }
 
 // askByMail asks and queues the mail that carries both secrets.
-func (s *Service) askByMail(tx *store.Tx, u *User, k Kind, to string, f Flow) error {
-	sec, err := s.ask(tx, u, k, to, f)
+func (s *Service) askByMail(tx *store.Tx, c Caller, u *User, k Kind, to string, f Flow) error {
+	sec, err := s.ask(tx, c, u, k, to, f)
 	if err != nil {
 		return err
 	}
 	vars := notify.Vars{
 		Email: u.Email, NewEmail: u.NewEmail, SendingTo: to, Token: sec.code, TokenHash: sec.link, RedirectTo: f.RedirectTo,
+		Device: DeviceName(c.Agent), At: tx.Now,
 	}
 	if k == KindReauth {
 		vars.TokenHash = "" // it is typed, never clicked
@@ -138,18 +155,33 @@ func (s *Service) askByMail(tx *store.Tx, u *User, k Kind, to string, f Flow) er
 			vars.ConfirmationURL = vars.NetlifyURL
 		}
 	}
-	ttl := s.policy.LinkTTL
+	ttl := s.linkTTL(k)
 	if k == KindReauth {
 		ttl = s.policy.CodeTTL
 	}
-	return s.mail(tx, u, notify.Mail{Kind: mailKinds[k], To: to, Netlify: f.Netlify, Vars: vars}, ttl)
+	return s.mail(tx, c, u, notify.Mail{Kind: mailKinds[k], To: to, Netlify: f.Netlify, Vars: vars}, ttl)
+}
+
+// linkTTL is how long the link of a question is good.
+func (s *Service) linkTTL(k Kind) time.Duration {
+	p := s.policy
+	switch {
+	case k == KindInvite:
+		return max(p.LinkTTL, p.InviteTTL)
+	case k == KindConfirmation && p.ConfirmationTTL > 0:
+		return p.ConfirmationTTL
+	case k == KindRecovery && p.RecoveryTTL > 0:
+		return p.RecoveryTTL
+	}
+	return p.LinkTTL
 }
 
 // mail queues a message. Its body holds live secrets, so it is sealed.
-func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) error {
+func (s *Service) mail(tx *store.Tx, c Caller, u *User, m notify.Mail, ttl time.Duration) error {
 	id := store.NewDeliveryID()
 	m.ID = id.String()
 	m.Vars.SiteURL = s.policy.SiteURL
+	m.Languages = languages(u, c)
 	m.Vars.Data, _ = readMetadata(u.UserMetadata) // a template without it is better than no mail
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -158,16 +190,4 @@ func (s *Service) mail(tx *store.Tx, u *User, m notify.Mail, ttl time.Duration) 
 	return tx.AddDelivery(store.Delivery{
 		ID: id, Kind: store.DeliverMail, Body: s.root.Seal(store.DeliverySeal, id[:], body), ExpiresAt: tx.Now.Add(ttl),
 	})
-}
-
-// tooSoon refuses a second mail of a kind within MailEvery of the last.
-func (s *Service) tooSoon(last, now time.Time) error {
-	wait := s.policy.MailEvery - now.Sub(last)
-	// A little ahead of us may be another node's clock, or a mail that went out
-	// while we waited for the user. Far ahead, the clock was set back: better one
-	// mail too many.
-	if last.IsZero() || wait <= 0 || wait > 2*s.policy.MailEvery {
-		return nil
-	}
-	return &Error{Code: TooSoon, RetryAfter: min(wait, s.policy.MailEvery)}
 }

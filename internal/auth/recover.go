@@ -8,73 +8,219 @@ import (
 	"gatehouse/internal/store"
 )
 
-// Recover mails a way back in to the user with that address. An unknown one
+// Recover sends a way back in to the user with that address. An unknown one
 // gets the same answer and no mail.
 //
-// Codes: EmailDisabled, EmailInvalid, TooSoon. Events: RecoveryAsked.
+// Codes: EmailDisabled, EmailInvalid, EmailNotAuthorized, TooSoon. Events:
+// RecoveryAsked.
 func (s *Service) Recover(ctx context.Context, c Caller, email string, f Flow) error {
-	return s.mailKnown(ctx, c, email, func(tx *store.Tx, u *User) error {
-		return s.send(tx, c, u, KindRecovery, &u.RecoverySentAt, SessionID{}, f)
+	to := Contact{}
+	var err error
+	to.Email, err = CleanEmail(email)
+	if err == nil {
+		err = s.reachable(to)
+	}
+	if err != nil {
+		return err
+	}
+	return s.later(ctx, c, "recovery", task{Op: taskRecover, To: to, Flow: f.leave(KindRecovery)})
+}
+
+func (s *Service) recover(tx *store.Tx, c Caller, t task, u *User) error {
+	return s.send(tx, c, u, KindRecovery, t.To, &u.RecoverySentAt, SessionID{}, false, t.Flow.flow())
+}
+
+// CodeRequest asks for a link or code that signs in.
+type CodeRequest struct {
+	Email, Phone string
+	Create       bool           // an unknown address or number becomes a user first
+	Data         map[string]any // of that user
+}
+
+// MagicLink sends a link and a code that sign in, or to a number a code. With
+// Create an unknown contact becomes a user first, unconfirmed until the message
+// is answered. Who asks for an unknown one without is told nothing, unless the
+// policy reveals it.
+//
+// Codes: EmailDisabled, PhoneDisabled, MagicLinkDisabled, EmailInvalid,
+// PhoneInvalid, InvalidInput, SignupDisabled, NoSuchUserForCode, TooSoon,
+// SMSTooSoon, SMSRefused, EmailNotAuthorized. Events: SignedUp, CodeAsked.
+func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow) error {
+	to, err := cleanContact(r.Email, r.Phone)
+	if err == nil {
+		err = s.reachable(to)
+	}
+	if err == nil && to.Phone == "" && s.policy.MagicLinkDisabled {
+		err = fail(MagicLinkDisabled)
+	}
+	if err != nil {
+		return err
+	}
+	meta, err := s.userData(nil, r.Data)
+	if err != nil {
+		return err
+	}
+	if s.policy.Reveal != RevealNothing && (!r.Create || s.policy.SignupDisabled) {
+		err = s.tellUnknown(ctx, c, to, r.Create)
+		if err != nil {
+			return err
+		}
+	}
+	return s.later(ctx, c, "recovery", task{
+		Op: taskMagicLink, To: to, Create: r.Create, Meta: meta, Flow: f.leave(KindMagicLink, KindConfirmation),
 	})
 }
 
-// MagicLink mails a link and a code that sign in. With create an unknown
-// address becomes a user first, unconfirmed until the mail is answered.
-//
-// Codes: EmailDisabled, MagicLinkDisabled, EmailInvalid, SignupDisabled,
-// NoSuchUserForCode, TooSoon. Events: SignedUp, CodeAsked.
-func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create bool, data map[string]any, f Flow) error {
-	if s.policy.EmailDisabled {
-		return fail(EmailDisabled)
-	}
-	if s.policy.MagicLinkDisabled {
-		return fail(MagicLinkDisabled)
-	}
-	email, err := CleanEmail(email)
-	if err != nil {
-		return err
-	}
-	meta, err := mergeMetadata(nil, data)
-	if err != nil {
-		return err
-	}
-	var refused error
-	ask := func(tx *store.Tx) error {
-		refused = nil
-		u, err := tx.UserByEmail(email)
+// tellUnknown tells whoever asks for a code that nobody has that contact.
+func (s *Service) tellUnknown(ctx context.Context, c Caller, to Contact, create bool) error {
+	return s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+		_, err := to.user(tx)
 		if errors.Is(err, store.ErrNotFound) {
-			if !create {
-				return fail(NoSuchUserForCode)
-			}
-			if s.policy.SignupDisabled {
+			if create {
 				return fail(SignupDisabled)
 			}
-			u = s.newUser(tx, email)
-			u.UserMetadata = meta
-			err = s.addUser(tx, c, &u, "", SignedUp)
+			return fail(NoSuchUserForCode)
+		}
+		return err
+	})
+}
+
+func (s *Service) magicLink(tx *store.Tx, c Caller, t task, u User, unknown bool) error {
+	var err error
+	if unknown {
+		if !t.Create || s.policy.SignupDisabled {
+			return s.unsent(tx, t.To)
+		}
+		u = s.newUser(tx, t.To)
+		u.UserMetadata = t.Meta
+		err = s.addUser(tx, c, &u, "", SignedUp)
+		if err != nil {
+			return err
+		}
+	}
+	kind, sent := KindMagicLink, &u.RecoverySentAt
+	if t.To.Phone != "" {
+		kind = KindSMS
+	}
+	if t.To.provedAt(&u).IsZero() {
+		kind, sent = confirms(t.To), &u.ConfirmationSentAt
+		// Whoever may have chosen a password before is not known to own this
+		// mailbox; the confirmation proves only who reads the mail.
+		if u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() { // else it is theirs who have proved the other contact
+			err = tx.DropCredentials(u.ID)
 		}
 		if err != nil {
 			return err
 		}
-		kind, sent := KindMagicLink, &u.RecoverySentAt
-		if u.EmailVerifiedAt.IsZero() {
-			kind, sent = KindConfirmation, &u.ConfirmationSentAt
-			// Whoever may have chosen a password before is not known to own
-			// this mailbox; the confirmation proves only who reads the mail.
-			err = tx.DropCredentials(u.ID)
-			if err != nil {
-				return err
-			}
-		}
-		// Too soon is a verdict: the password stays dropped, because the mail
-		// of whoever chose it may be on its way.
-		refused, err = refusal(s.send(tx, c, &u, kind, sent, SessionID{}, f))
+	}
+	return s.send(tx, c, &u, kind, t.To, sent, SessionID{}, unknown, t.Flow.flow())
+}
+
+// unsent gives back what the budget counted for a text message that is not
+// sent after all.
+func (s *Service) unsent(tx *store.Tx, to Contact) error {
+	if to.Phone == "" || s.policy.SMSBudget <= 0 {
+		return nil
+	}
+	return tx.Uncount(smsBudget, everybody)
+}
+
+// Resend sends the last unanswered question of a kind again, with new secrets:
+// KindConfirmation, KindChangeNew to an address, KindSMS, KindPhoneChange to a
+// number. Where there is nothing to send, nothing is sent and nothing is said.
+//
+// Codes: EmailDisabled, PhoneDisabled, EmailInvalid, PhoneInvalid, TooSoon,
+// SMSTooSoon, SMSRefused, EmailNotAuthorized. Events: CodeAsked.
+func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, asked string, f Flow) error {
+	email, number := asked, ""
+	if kind == KindSMS || kind == KindPhoneChange {
+		email, number = "", asked
+	}
+	to, err := cleanContact(email, number)
+	if err == nil {
+		err = s.reachable(to)
+	}
+	if err != nil {
 		return err
 	}
-	err = s.db.Write(ctx, c.Tenant, ask)
-	if errors.Is(err, store.ErrDuplicate) { // made between our read and our write, on another node
-		err = s.db.Write(ctx, c.Tenant, ask)
+	t := task{Op: taskConfirmAgain, To: to, Flow: f.leave(KindConfirmation)}
+	pace := string(KindConfirmation)
+	if kind == KindChangeNew || kind == KindPhoneChange {
+		t.Op, t.Flow = taskChangeAgain, f.leave(KindChangeNew, KindChangeCurrent)
+		pace = "change"
 	}
+	return s.later(ctx, c, pace, t)
+}
+
+func (s *Service) confirmAgain(tx *store.Tx, c Caller, t task, u *User) error {
+	if !t.To.provedAt(u).IsZero() {
+		return s.unsent(tx, t.To)
+	}
+	return s.send(tx, c, u, confirms(t.To), t.To, &u.ConfirmationSentAt, SessionID{}, false, t.Flow.flow())
+}
+
+func (s *Service) changeAgain(tx *store.Tx, c Caller, t task, u *User) error {
+	f := t.Flow.flow()
+	wanted := Contact{Phone: u.NewPhone}
+	if t.To.Phone == "" {
+		wanted = Contact{Email: u.NewEmail}
+	}
+	err := s.unsent(tx, t.To) // it goes elsewhere, and is counted there
+	if err != nil || wanted == (Contact{}) {
+		return err
+	}
+	has, err := taken(tx, wanted)
+	if err != nil {
+		return err
+	}
+	refused, err := refusal(s.pace(tx, c, "change", wanted))
+	if err != nil || refused != nil {
+		return err // what was given back stays so
+	}
+	switch {
+	case wanted.Phone != "" && has:
+		return s.unsent(tx, wanted)
+	case wanted.Phone != "":
+		u.PhoneChangeSentAt = tx.Now
+		err = s.askBySMS(tx, c, u, KindPhoneChange, u.NewPhone, false, f)
+	case has:
+		err = s.askTaken(tx, c, u, f)
+	default:
+		err = s.askChange(tx, c, u, f)
+	}
+	if err == nil {
+		err = tx.SetUser(u)
+	}
+	if err == nil {
+		err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(t.Op)})
+	}
+	return err
+}
+
+// Reauthenticate sends a code that proves, a moment later, that the bearer of
+// an old session still is its user: to their address, else to their number.
+//
+// Codes: InvalidInput, EmailNotConfirmed, PhoneNotConfirmed, TooSoon,
+// SMSTooSoon, SMSRefused; those of Authenticate when the session ended
+// meanwhile. Events: CodeAsked.
+func (s *Service) Reauthenticate(ctx context.Context, c Caller, v *Viewer, f Flow) error {
+	var refused error
+	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		refused = nil
+		_, u, err := s.look(tx, v.User.ID, v.Session.ID)
+		if err != nil {
+			return err
+		}
+		to, err := reauthAt(&u)
+		if err != nil {
+			return err
+		}
+		refused, err = refusal(s.pace(tx, c, string(KindReauth), to))
+		if err != nil || refused != nil {
+			return err
+		}
+		return s.send(tx, c, &u, KindReauth, to, &u.ReauthenticationSentAt, v.Session.ID, false, f)
+	})
 	if err == nil {
 		err = refused
 	}
@@ -85,95 +231,30 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, email string, create 
 	return nil
 }
 
-// Resend mails the last unanswered question of a kind again, with new secrets.
-// Where there is nothing to send, nothing is sent and nothing is said.
+// reauthAt is where a user proves again who they are.
 //
-// Codes: EmailDisabled, EmailInvalid, TooSoon. Events: CodeAsked.
-func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, email string, f Flow) error {
-	return s.mailKnown(ctx, c, email, func(tx *store.Tx, u *User) error {
-		switch {
-		case kind == KindConfirmation && u.EmailVerifiedAt.IsZero():
-			return s.send(tx, c, u, kind, &u.ConfirmationSentAt, SessionID{}, f)
-		case kind == KindChangeNew && u.NewEmail != "":
-			err := s.tooSoon(u.EmailChangeSentAt, tx.Now)
-			if err == nil {
-				err = s.askChange(tx, u, f)
-			}
-			if err == nil {
-				err = tx.SetUser(u)
-			}
-			if err == nil {
-				err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(kind)})
-			}
-			return err
-		}
-		return nil
-	})
+// Codes: InvalidInput, EmailNotConfirmed, PhoneNotConfirmed.
+func reauthAt(u *User) (Contact, error) {
+	switch {
+	case u.Email != "" && !u.EmailVerifiedAt.IsZero():
+		return Contact{Email: u.Email}, nil
+	case u.Phone != "" && !u.PhoneVerifiedAt.IsZero():
+		return Contact{Phone: u.Phone}, nil
+	case u.Email != "":
+		return Contact{}, fail(EmailNotConfirmed)
+	case u.Phone != "":
+		return Contact{}, fail(PhoneNotConfirmed)
+	}
+	return Contact{}, Invalid("email", "Reauthentication requires the user to have an email or a phone number")
 }
 
-// Reauthenticate mails a code that proves, a moment later, that the bearer of
-// an old session still is its user.
+// send puts a question to u at one of their contacts; sent is the field of u
+// that remembers when. The pace has been kept before.
 //
-// Codes: InvalidInput, EmailNotConfirmed, TooSoon. Events: CodeAsked.
-func (s *Service) Reauthenticate(ctx context.Context, c Caller, v *Viewer) error {
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u, err := tx.User(v.User.ID)
-		if err != nil {
-			return err
-		}
-		if u.Email == "" {
-			return Invalid("email", "Reauthentication requires the user to have an email or a phone number")
-		}
-		if u.EmailVerifiedAt.IsZero() {
-			return fail(EmailNotConfirmed)
-		}
-		return s.send(tx, c, &u, KindReauth, &u.ReauthenticationSentAt, v.Session.ID, Flow{})
-	})
-	if err != nil {
-		return err
-	}
-	s.wake()
-	return nil
-}
-
-// mailKnown runs f for the user with that address, and nothing for one nobody
-// has: whoever asks learns no difference.
-func (s *Service) mailKnown(ctx context.Context, c Caller, email string, f func(*store.Tx, *User) error) error {
-	if s.policy.EmailDisabled {
-		return fail(EmailDisabled)
-	}
-	email, err := CleanEmail(email)
-	if err != nil {
-		return err
-	}
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u, err := tx.UserByEmail(email)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return f(tx, &u)
-	})
-	if err != nil {
-		return err
-	}
-	s.wake()
-	return nil
-}
-
-// send mails a question to the address of u, unless one of its kind went out
-// just now; sent is the field of u that remembers when.
-//
-// Codes: TooSoon. Events: RecoveryAsked, or CodeAsked.
-func (s *Service) send(tx *store.Tx, c Caller, u *User, k Kind, sent *time.Time, session SessionID, f Flow) error {
-	err := s.tooSoon(*sent, tx.Now)
-	if err != nil {
-		return err
-	}
+// Events: RecoveryAsked, or CodeAsked.
+func (s *Service) send(tx *store.Tx, c Caller, u *User, k Kind, to Contact, sent *time.Time, session SessionID, made bool, f Flow) error {
 	*sent = tx.Now
-	err = s.askByMail(tx, u, k, u.Email, f)
+	err := s.put(tx, c, u, k, to, made, f)
 	if err == nil {
 		err = tx.SetUser(u)
 	}

@@ -107,11 +107,11 @@ func TestThreat_L05_aStrangersPasswordDoesNotOutliveTheOwnersArrival(t *testing.
 			return g
 		},
 		"by magic link": func(t *testing.T, h *authtest.House) *auth.Grant {
-			ok(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), ann, true, nil, authtest.Flow()))
+			ok(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()))
 			return h.Follow(t, h.Mail(t, ann).Token)
 		},
 		"by magic link, sent again by the stranger": func(t *testing.T, h *authtest.House) *auth.Grant {
-			ok(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), ann, true, nil, authtest.Flow()))
+			ok(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()))
 			h.Clock.Advance(minute)
 			_, err := signUp(t, h, ann, pw)
 			ok(t, "the stranger again", err)
@@ -149,18 +149,21 @@ func TestThreat_L05_aStrangersPasswordDoesNotOutliveTheOwnersArrival(t *testing.
 
 func TestMagicLink_makesAUserWhereThatIsWanted(t *testing.T) {
 	h := authtest.New(t)
-	want(t, "without create", h.MagicLink(t.Context(), authtest.Caller(), ann, false, nil, authtest.Flow()), auth.NoSuchUserForCode)
-	if h.Count(t) != 0 {
-		t.Error("a user was made all the same")
+	ok(t, "without create", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann}, authtest.Flow()))
+	if n := len(h.Mails(t, ann)); n != 0 || h.Count(t) != 0 {
+		t.Errorf("%d mails, %d users: nobody asked for one to be made", n, h.Count(t))
 	}
-	ok(t, "with create", h.MagicLink(t.Context(), authtest.Caller(), ann, true, map[string]any{"n": 1}, authtest.Flow()))
+	telling := h.Again(t, authtest.With(func(p *auth.Policy) { p.Reveal = auth.RevealHint }))
+	want(t, "without create, where it is told", telling.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann}, authtest.Flow()), auth.NoSuchUserForCode)
+	h.Clock.Advance(minute)
+	ok(t, "with create", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true, Data: map[string]any{"n": 1}}, authtest.Flow()))
 	g, err := h.ByCode(t, ann, h.Mail(t, ann).Code, auth.KindConfirmation)
 	ok(t, "first code", err)
 	if got := string(g.User.UserMetadata); got != `{"n":1}` {
 		t.Errorf("metadata %s", got)
 	}
 	h.Clock.Advance(minute)
-	ok(t, "again", h.MagicLink(t.Context(), authtest.Caller(), ann, true, map[string]any{"n": 2}, authtest.Flow()))
+	ok(t, "again", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true, Data: map[string]any{"n": 2}}, authtest.Flow()))
 	g, err = h.ByCode(t, ann, h.Mail(t, ann).Code, auth.KindConfirmation, auth.KindMagicLink)
 	ok(t, "second code", err)
 	if got := string(g.User.UserMetadata); got != `{"n":1}` || h.Count(t) != 1 {
@@ -177,11 +180,16 @@ func TestMagicLink_closedDoors(t *testing.T) {
 		auth.EmailDisabled:     func(p *auth.Policy) { p.EmailDisabled = true },
 		auth.MagicLinkDisabled: func(p *auth.Policy) { p.MagicLinkDisabled = true },
 	} {
-		h := authtest.New(t, authtest.With(policy))
-		want(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), ann, true, nil, authtest.Flow()), code)
+		h := authtest.New(t, authtest.With(policy), authtest.With(func(p *auth.Policy) { p.Reveal = auth.RevealHint }))
+		want(t, "magic link", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()), code)
 		if h.Count(t) != 0 {
 			t.Errorf("%s: a user was made", code)
 		}
+	}
+	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.SignupDisabled = true }))
+	ok(t, "magic link, where nobody is told who has an account", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()))
+	if n := len(h.Mails(t, ann)); n != 0 || h.Count(t) != 0 {
+		t.Errorf("%d mails, %d users, although nobody may sign up", n, h.Count(t))
 	}
 }
 
@@ -214,7 +222,7 @@ func TestInvite_aLeftOverInvitationSetsAPasswordLikeAnyOther(t *testing.T) {
 	ok(t, "invite", err)
 	invitation := h.Mail(t, ann)
 	h.Clock.Advance(minute)
-	ok(t, "another door", h.MagicLink(t.Context(), authtest.Caller(), ann, false, nil, authtest.Flow()))
+	ok(t, "another door", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann}, authtest.Flow()))
 	g := h.Follow(t, h.Mail(t, ann).Token)
 	_, err = h.SignIn(t.Context(), authtest.Caller(), "emaillink", auth.Input{Token: invitation.Token, Password: pw, Kinds: []auth.Kind{auth.KindInvite}}, false)
 	ok(t, "the invitation, later", err)

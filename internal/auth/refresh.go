@@ -56,8 +56,11 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	if err != nil {
 		return nil, err
 	}
-	err = s.alive(&sess, now)
+	err = s.alive(&sess, &u, now)
 	if CodeOf(err) == SessionGone && err != nil {
+		if sess.EndReason == endedByNewer {
+			return nil, &Error{Code: SessionExpired, Params: map[string]any{"reason": endedByNewer}}
+		}
 		return nil, fail(RefreshNotFound)
 	}
 	if err == nil {

@@ -100,7 +100,7 @@ func (s *Service) look(tx *store.Tx, uid UserID, sid SessionID) (sess Session, u
 			err = fail(TokenInvalid)
 		}
 		if err == nil {
-			err = s.alive(&sess, tx.Now)
+			err = s.alive(&sess, &u, tx.Now)
 		}
 	}
 	if err == nil {

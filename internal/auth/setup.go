@@ -89,7 +89,7 @@ func (s *Service) Setup(ctx context.Context, c Caller, link, email, password str
 		if err != nil {
 			return err
 		}
-		u = s.newUser(tx, email)
+		u = s.newUser(tx, Contact{Email: email})
 		u.Role, u.EmailVerifiedAt = s.policy.AdminRole, tx.Now
 		err = s.addUser(tx, c, &u, hash, SignedUp)
 		if err == nil {

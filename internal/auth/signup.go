@@ -5,129 +5,196 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"gatehouse/internal/notify"
 	"gatehouse/internal/store"
 )
 
-// NewUser is what a person signs up with.
+// NewUser is what a person signs up with: an address or a number, and a
+// password; or neither, and then they are anonymous.
 type NewUser struct {
 	Email    string
+	Phone    string
 	Password string
 	Data     map[string]any // becomes the user's metadata; it carries no rights
-	Tell     bool           // an address that is taken is told so, instead of hidden
 }
 
-// SignUp makes a user with an address and a password.
+// Reveal says how much of who has an account strangers are told.
+type Reveal int
+
+// From nothing, which is the zero value, to everything.
+const (
+	RevealNothing Reveal = iota
+	RevealHint           // what Supabase's clients look for: no identities in the answer to a sign-up with a known address
+	RevealAll            // errors that say so, as Netlify's server gave
+)
+
+// SignUp makes a user.
 //
-// With Autoconfirm the Grant has tokens. Without, a mail goes out and the
-// Grant has none; an address whose owner has confirmed it gets the same answer
-// (unless Tell), and its owner a mail that says so; one that nobody confirmed
-// yet gets its mail again, and its data stay those of the one who came first;
-// its password too, unless the two differ: then it has none until whoever reads
-// the mail chooses one.
+// With autoconfirm, or anonymous, the Grant has tokens. Without, a mail or text
+// message goes out and the Grant has none; an address whose owner has proved
+// it gets the same answer (unless the policy reveals it), at the same cost, and
+// its owner is told; one that nobody proved yet is asked again, and its data
+// stay those of the one who came first; its password too, unless the two
+// differ: then it has none until whoever is reached there chooses one.
 //
-// Codes: SignupDisabled, EmailDisabled, EmailInvalid, PasswordMissing,
-// PasswordTooLong, WeakPassword, AlreadyRegistered, TooSoon, Busy.
-// Events: SignedUp, SignedIn; CodeAsked where the address has a user.
+// Codes: SignupDisabled, EmailDisabled, PhoneDisabled, AnonymousDisabled,
+// EmailInvalid, PhoneInvalid, InvalidInput, PasswordMissing, PasswordTooLong,
+// WeakPassword, AlreadyRegistered, TooSoon, SMSTooSoon, SMSRefused,
+// EmailNotAuthorized, Busy.
+// Events: SignedUp, SignedIn; CodeAsked where the contact has a user.
 func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Grant, error) {
 	if s.policy.SignupDisabled {
 		return nil, fail(SignupDisabled)
 	}
-	if s.policy.EmailDisabled {
-		return nil, fail(EmailDisabled)
+	if n.Email == "" && n.Phone == "" && n.Password == "" {
+		return s.signUpAnonymous(ctx, c, n)
 	}
-	email, err := CleanEmail(n.Email)
+	to, err := cleanContact(n.Email, n.Phone)
+	if err == nil {
+		err = s.reachable(to)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if n.Password == "" {
 		return nil, fail(PasswordMissing)
 	}
-	meta, err := mergeMetadata(nil, n.Data)
+	meta, err := s.userData(nil, n.Data)
+	if err == nil {
+		err = s.acceptable(ctx, c, n.Password)
+	}
 	if err != nil {
 		return nil, err
 	}
-	hash, err := s.newPassword(ctx, c, n.Password) // slow: before the transaction
+	for range maxRaces {
+		g, err := s.signUp(ctx, c, to, n.Password, meta, f)
+		if !errors.Is(err, ErrMoved) && !errors.Is(err, store.ErrDuplicate) {
+			return g, err
+		}
+	}
+	return nil, fail(Busy) // others sign up and vanish under this one as fast as it looks
+}
+
+// signUp looks who is there, hashes once whoever it is, and writes.
+// ErrMoved, store.ErrDuplicate: somebody came or went meanwhile.
+func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password string, meta []byte, f Flow) (*Grant, error) {
+	var who *known
+	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		who, err = knownBy(tx, to)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if who != nil {
+		return s.signUpAgain(ctx, c, to, password, who, meta, f)
+	}
+	hash, err := s.hashPassword(ctx, c, password) // slow: before the transaction
 	if err != nil {
 		return nil, err
 	}
 	var u User
 	var sess Session
+	var refused error
+	sure := s.autoconfirm(to)
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u = s.newUser(tx, email)
+		refused = nil
+		u = s.newUser(tx, to)
 		u.UserMetadata = meta
-		if s.policy.Autoconfirm {
-			u.EmailVerifiedAt = tx.Now
+		if sure {
+			*to.provedAt(&u) = tx.Now
 		} else {
 			u.ConfirmationSentAt = tx.Now
+			refused, err = refusal(s.pace(tx, c, string(KindConfirmation), to))
+			if err != nil || refused != nil {
+				return err
+			}
 		}
 		err := s.addUser(tx, c, &u, hash, SignedUp)
 		if err != nil {
 			return err
 		}
-		if s.policy.Autoconfirm {
-			sess, err = s.open(tx, c, &u, Proof{UserID: u.ID, AMR: "password", Provider: "email"})
+		if sure {
+			sess, err = s.open(tx, c, &u, Proof{UserID: u.ID, AMR: "password", Provider: to.provider()})
 			return err
 		}
-		return s.askByMail(tx, &u, KindConfirmation, email, f)
+		return s.put(tx, c, &u, confirms(to), to, true, f)
 	})
-	if errors.Is(err, store.ErrDuplicate) {
-		return s.signUpAgain(ctx, c, n, email, meta, f)
+	if err == nil {
+		err = refused
 	}
 	if err != nil {
 		return nil, err
 	}
-	if !s.policy.Autoconfirm {
+	if !sure {
 		s.wake()
 		return &Grant{User: u}, nil
 	}
 	return s.grant(c.Tenant, u, sess, sess.Generation, sess.CreatedAt)
 }
 
-// signUpAgain answers a sign-up with an address that has a user.
-func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email string, meta []byte, f Flow) (*Grant, error) {
-	first, conflict, err := s.otherPassword(ctx, c, email, n.Password)
+// confirms is the kind of question that proves a contact for the first time.
+func confirms(to Contact) Kind {
+	if to.Phone != "" {
+		return KindSMS
+	}
+	return KindConfirmation
+}
+
+// signUpAgain answers a sign-up with a contact that has a user.
+func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, password string, who *known, meta []byte, f Flow) (*Grant, error) {
+	// Of two people who sign up with one unproved address the mailbox tells who
+	// is its owner, but not whose password is whose: then neither is kept, and
+	// the owner, let in by the mail, chooses one. A proved address costs the same.
+	hash := who.hash
+	if who.proved {
+		hash = ""
+	}
+	agrees, _, err := s.checkPassword(ctx, c, hash, password)
 	if err != nil {
 		return nil, err
 	}
 	var u User
-	confirmed := false
 	var refused error
+	now := s.db.Now()
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		refused = nil
-		var err error
-		u, err = tx.UserByEmail(email)
+		refused, now = nil, tx.Now
+		u, err = to.user(tx)
+		if errors.Is(err, store.ErrNotFound) || err == nil && to.provedAt(&u).IsZero() == who.proved {
+			return ErrMoved
+		}
 		if err != nil {
 			return err
 		}
-		confirmed = !u.EmailVerifiedAt.IsZero()
-		if confirmed && (s.policy.Autoconfirm || n.Tell) {
+		if who.proved && (s.autoconfirm(to) || s.policy.Reveal == RevealAll) {
 			return fail(AlreadyRegistered)
 		}
-		if conflict && !confirmed { // also where no mail goes out now: one may be on its way
-			_, err = tx.DropPassword(u.ID, first)
+		if !who.proved && hash != "" && !agrees { // also where nothing goes out now: something may be on its way
+			_, err = tx.DropPassword(u.ID, hash)
 			if err != nil {
 				return err
 			}
 		}
-		refused = s.tooSoon(u.ConfirmationSentAt, tx.Now) // whether the address is proved or not: the answers must not differ
-		if refused != nil {
-			return nil //nolint:nilerr // a verdict, not a failure: what was done so far is kept
+		refused, err = refusal(s.pace(tx, c, string(KindConfirmation), to)) // whether it is proved or not: the answers must not differ
+		if err != nil || refused != nil {
+			return err
 		}
-		u.ConfirmationSentAt = tx.Now
-		if confirmed {
-			err = s.mail(tx, &u, notify.Mail{Kind: notify.AlreadyRegistered, To: email, Vars: notify.Vars{Email: email, SendingTo: email}}, s.policy.LinkTTL)
+		if who.proved {
+			err = s.tellOwner(tx, c, &u, to)
 		} else {
-			err = s.askByMail(tx, &u, KindConfirmation, email, f)
-		}
-		if err == nil {
-			err = s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(KindConfirmation), "confirmed": confirmed})
+			u.ConfirmationSentAt = tx.Now
+			err = s.put(tx, c, &u, confirms(to), to, false, f)
+			if err == nil {
+				err = tx.SetUser(&u)
+			}
 		}
 		if err != nil {
 			return err
 		}
-		return tx.SetUser(&u)
+		return s.emit(tx, c, CodeAsked, u.ID, SessionID{}, map[string]any{"kind": string(confirms(to)), "confirmed": who.proved})
 	})
 	if err == nil {
 		err = refused
@@ -136,64 +203,79 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, n NewUser, email st
 		return nil, err
 	}
 	s.wake()
-	if !confirmed {
-		return &Grant{User: u}, nil
-	}
-	// A user who does not exist: no more of it is kept than of any guess.
-	now := s.db.Now()
-	return &Grant{User: User{
-		ID: store.NewUserID(), Aud: s.policy.Audience, Email: email, ConfirmationSentAt: now,
-		AppMetadata: providerMetadata("email"), UserMetadata: meta, CreatedAt: now, UpdatedAt: now,
-	}}, nil
+	return &Grant{User: s.mask(to, u, who.proved, meta, now)}, nil
 }
 
-// otherPassword returns the hash of the password an address has already, and
-// whether it is another than the one somebody signs up with now. Of two people
-// who sign up with one unproved address the mailbox tells who is its owner, but
-// not whose password is whose: then neither is kept, and the owner, let in by
-// the mail, chooses one.
-func (s *Service) otherPassword(ctx context.Context, c Caller, email, password string) (hash string, other bool, err error) {
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
-		u, err := tx.UserByEmail(email)
-		if err != nil || !u.EmailVerifiedAt.IsZero() {
-			return err // a proved address costs what an unknown one does
+// tellOwner tells the owner of a proved contact that somebody signed up with
+// it again.
+func (s *Service) tellOwner(tx *store.Tx, c Caller, u *User, to Contact) error {
+	if to.Phone != "" && s.texts.Keeper != nil {
+		return nil // a service that makes codes sends nothing else
+	}
+	if to.Phone != "" {
+		return s.sendText(tx, text{SMS: notify.SMS{Kind: notify.SMSAlreadyRegistered, To: to.Phone, Languages: languages(u, c)}, User: u.ID.String()}, s.policy.LinkTTL)
+	}
+	return s.mail(tx, c, u, notify.Mail{
+		Kind: notify.AlreadyRegistered, To: to.Email, Vars: notify.Vars{Email: to.Email, SendingTo: to.Email},
+	}, s.policy.LinkTTL)
+}
+
+// mask is the user a sign-up with a known contact is answered with: as new as
+// any other, saying back what was sent. A contact nobody has proved keeps the
+// id of its user, whom its owner will be; that of a proved one is made up, the
+// same at each try, because ids of users may be read elsewhere, and whose they
+// are is nobody's business.
+func (s *Service) mask(to Contact, u User, proved bool, meta []byte, now time.Time) User {
+	m := User{
+		ID: u.ID, Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: to.Email, Phone: to.Phone, ConfirmationSentAt: now,
+		AppMetadata: providerMetadata(to.provider()), UserMetadata: meta, CreatedAt: now, UpdatedAt: now,
+	}
+	if proved {
+		m.ID = store.UserIDOf(s.root.MAC("made-up user", []byte(to.String())))
+		if s.policy.Reveal == RevealHint {
+			m.Role = ""
+			return m
 		}
-		h, err := tx.PasswordOf(u.ID)
-		hash = string(h)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
 	}
-	if err != nil || hash == "" {
-		return "", false, err
+	i := newIdentity(&m, to.provider(), now)
+	for _, known := range u.Identities {
+		if !proved && known.Provider == i.Provider {
+			i.ID = known.ID
+		}
 	}
-	same, _, err := s.checkPassword(ctx, c, hash, password)
-	return hash, !same, err
+	if proved {
+		i.ID = store.IdentityIDOf(s.root.MAC("made-up identity", []byte(to.String())))
+	}
+	m.Identities = []Identity{i}
+	return m
 }
 
 // newUser is a user as all begin.
-func (s *Service) newUser(tx *store.Tx, email string) User {
+func (s *Service) newUser(tx *store.Tx, to Contact) User {
 	return User{
-		ID: store.NewUserID(), Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: email,
-		AppMetadata: providerMetadata("email"), UserMetadata: []byte("{}"), CreatedAt: tx.Now, UpdatedAt: tx.Now,
+		ID: store.NewUserID(), Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: to.Email, Phone: to.Phone,
+		AppMetadata: providerMetadata(to.provider()), UserMetadata: []byte("{}"), CreatedAt: tx.Now, UpdatedAt: tx.Now,
 	}
 }
 
 // addUser inserts u with the identity of its address and, unless hash is
 // empty, a password.
 func (s *Service) addUser(tx *store.Tx, c Caller, u *User, hash string, event EventName) error {
-	err := tx.AddUser(*u)
+	for _, provider := range ownProviders(u) {
+		u.Identities = append(u.Identities, newIdentity(u, provider, tx.Now))
+	}
+	err := s.nameProviders(u)
+	if err == nil {
+		err = tx.AddUser(*u)
+	}
 	if err != nil {
 		return err
 	}
-	if u.Email != "" {
-		i := emailIdentity(u, tx)
+	for _, i := range u.Identities {
 		err = tx.AddIdentity(i)
 		if err != nil {
 			return err
 		}
-		u.Identities = append(u.Identities, i)
 	}
 	if hash != "" {
 		err = tx.AddPassword(u.ID, []byte(hash))
@@ -204,13 +286,29 @@ func (s *Service) addUser(tx *store.Tx, c Caller, u *User, hash string, event Ev
 	return s.emit(tx, c, event, u.ID, SessionID{}, nil)
 }
 
-// emailIdentity is how a user is known here by an address. Its data repeats
-// the user's metadata because clients of Supabase look for it there.
-func emailIdentity(u *User, tx *store.Tx) Identity {
-	return Identity{
-		ID: store.NewIdentityID(), UserID: u.ID, Provider: "email", Subject: u.ID.String(), Email: u.Email,
-		Data: identityData(u), LastSignInAt: tx.Now, CreatedAt: tx.Now, UpdatedAt: tx.Now,
+// ownProviders are those of our own identities a user has: of an address, of a
+// number.
+func ownProviders(u *User) (list []string) {
+	if u.Email != "" {
+		list = append(list, "email")
 	}
+	if u.Phone != "" {
+		list = append(list, "phone")
+	}
+	return list
+}
+
+// newIdentity is how a user is known here by an address or a number. Its data
+// repeats the user's metadata because clients of Supabase look for it there.
+func newIdentity(u *User, provider string, now time.Time) Identity {
+	i := Identity{
+		ID: store.NewIdentityID(), UserID: u.ID, Provider: provider, Subject: u.ID.String(), Data: identityData(u),
+		LastSignInAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+	if provider == "email" {
+		i.Email = u.Email
+	}
+	return i
 }
 
 func identityData(u *User) []byte {
@@ -218,7 +316,13 @@ func identityData(u *User) []byte {
 	if err != nil {
 		data = map[string]any{} // of a row nobody here wrote: the user must still be known by the address
 	}
-	data["sub"], data["email"] = u.ID.String(), u.Email
+	data["sub"] = u.ID.String()
+	if u.Email != "" {
+		data["email"] = u.Email
+	}
+	if u.Phone != "" {
+		data["phone"] = u.Phone
+	}
 	data["email_verified"], data["phone_verified"] = !u.EmailVerifiedAt.IsZero(), !u.PhoneVerifiedAt.IsZero()
 	b, err := json.Marshal(data)
 	if err != nil {
@@ -227,24 +331,83 @@ func identityData(u *User) []byte {
 	return b
 }
 
-// markVerified brings the identity of the user's address in line with the user.
-func (s *Service) markVerified(tx *store.Tx, u *User) error {
-	for n := range u.Identities {
-		i := &u.Identities[n]
-		if i.Provider != "email" {
+// identify brings the identities of the user's own address and number in line
+// with the user: those that are missing are added, those without one removed.
+func (s *Service) identify(tx *store.Tx, u *User) error {
+	want := map[string]bool{"email": u.Email != "", "phone": u.Phone != ""}
+	var kept []Identity
+	for _, i := range u.Identities {
+		own, has := want[i.Provider]
+		switch {
+		case !has:
+			kept = append(kept, i)
+			continue
+		case !own:
+			err := tx.DropIdentity(i.ID)
+			if err != nil {
+				return err
+			}
 			continue
 		}
-		i.Email, i.Data, i.UpdatedAt = u.Email, identityData(u), tx.Now
-		return tx.SetIdentity(*i)
+		want[i.Provider] = false
+		i.Data, i.UpdatedAt = identityData(u), tx.Now
+		if i.Provider == "email" {
+			i.Email = u.Email
+		}
+		err := tx.SetIdentity(i)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, i)
 	}
-	if u.Email == "" {
-		return nil
+	u.Identities = kept
+	for _, provider := range []string{"email", "phone"} {
+		if !want[provider] {
+			continue
+		}
+		i := newIdentity(u, provider, tx.Now)
+		err := tx.AddIdentity(i)
+		if err != nil {
+			return err
+		}
+		u.Identities = append(u.Identities, i)
 	}
-	i := emailIdentity(u, tx)
-	u.Identities = append(u.Identities, i)
-	return tx.AddIdentity(i)
+	return s.nameProviders(u)
+}
+
+// nameProviders writes into the user's own metadata by which providers they
+// are known, where clients look for it.
+func (s *Service) nameProviders(u *User) error {
+	data, err := readMetadata(u.AppMetadata)
+	if err != nil {
+		return nil //nolint:nilerr // a row nobody here wrote is left as it is
+	}
+	names := []string{}
+	for _, i := range u.Identities {
+		if !slices.Contains(names, i.Provider) {
+			names = append(names, i.Provider)
+		}
+	}
+	first, _ := data["provider"].(string)
+	own := first == "" || first == "email" || first == "phone"
+	if own && len(names) > 0 && !slices.Contains(names, first) {
+		data["provider"] = names[0]
+	}
+	data["providers"] = names
+	if len(names) == 0 { // nobody in particular
+		delete(data, "providers")
+	}
+	b, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("auth: app metadata: %w", err)
+	}
+	u.AppMetadata = b
+	return nil
 }
 
 func providerMetadata(provider string) []byte {
+	if provider == "" { // nobody in particular
+		return []byte(`{}`)
+	}
 	return fmt.Appendf(nil, `{"provider":%q,"providers":[%q]}`, provider, provider)
 }

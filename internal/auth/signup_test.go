@@ -118,8 +118,12 @@ func TestThreat_L05_aLinkAskedForWithinTheMinuteCountsToo(t *testing.T) {
 	h := authtest.New(t)
 	_, err := signUp(t, h, ann, pw) // a stranger
 	ok(t, "sign up", err)
-	want(t, "ask for a link", h.MagicLink(t.Context(), authtest.Caller(), ann, true, nil, authtest.Flow()), auth.TooSoon)
-	h.Follow(t, h.Mail(t, ann).Token)
+	first := h.Mail(t, ann)
+	ok(t, "ask for a link", h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Email: ann, Create: true}, authtest.Flow()))
+	second := h.Mail(t, ann)
+	_, err = h.ByLink(t, first.Token, authtest.Kinds()...)
+	want(t, "the stranger's mail", err, auth.LinkFailed)
+	h.Follow(t, second.Token)
 	_, err = h.ByPassword(t, ann, pw)
 	want(t, "the stranger's password", err, auth.InvalidCredentials)
 }
@@ -205,7 +209,7 @@ func TestSignUp_keepsThePasswordOfWhoConfirmsMeanwhile(t *testing.T) {
 	m := h.Mail(t, ann)
 	h.Clock.Advance(minute)
 	confirmed := false
-	at(h, 3, func() { // the old password is about to be compared with the new one
+	at(h, 1, func() { // the old password is about to be compared with the new one
 		h.Follow(t, m.Token)
 		confirmed = true
 	})
@@ -218,9 +222,9 @@ func TestSignUp_keepsThePasswordOfWhoConfirmsMeanwhile(t *testing.T) {
 }
 
 func TestSignUp_tellsWhereTellingIsAskedFor(t *testing.T) {
-	h := authtest.New(t)
+	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.Reveal = auth.RevealAll }))
 	h.Join(t, ann, pw)
-	_, err := h.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw, Tell: true}, authtest.Flow())
+	_, err := h.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw}, authtest.Flow())
 	want(t, "sign up again", err, auth.AlreadyRegistered)
 }
 

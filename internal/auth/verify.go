@@ -4,16 +4,24 @@ import (
 	"context"
 	"errors"
 
+	"gatehouse/internal/notify"
 	"gatehouse/internal/store"
 )
 
-// apply carries out what the answer to a mailed question proves: that u reads
-// mail at the address it went to. more tells that a change of address still
+// apply carries out what the answer to a question proves: that u is reached
+// where it went to. more tells that a change of address still
 // waits for the other one.
 func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash string) (more bool, err error) {
 	switch q.Kind {
 	case KindChangeCurrent, KindChangeNew:
 		return s.agree(tx, c, u, q)
+	case KindSMS:
+		return false, s.proveNumber(tx, c, u, q)
+	case KindPhoneChange:
+		if u.NewPhone == "" || q.NewPhone != u.NewPhone || q.SentTo != u.NewPhone {
+			return false, fail(CodeFailed)
+		}
+		return false, s.setPhone(tx, c, u, u.NewPhone)
 	case KindConfirmation, KindInvite, KindMagicLink, KindRecovery:
 	default:
 		return false, fail(LinkFailed)
@@ -22,16 +30,12 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 		return false, fail(LinkFailed)
 	}
 	if u.EmailVerifiedAt.IsZero() {
-		if q.Kind == KindMagicLink || q.Kind == KindRecovery {
-			// Whoever chose the password never proved the address; its owner
-			// arrives by another door and must not share the account with them.
-			err = tx.DropCredentials(u.ID)
-			if err != nil {
-				return false, err
-			}
+		err = s.arrive(tx, c, u, q.Kind)
+		if err != nil {
+			return false, err
 		}
 		u.EmailVerifiedAt = tx.Now
-		err = s.markVerified(tx, u)
+		err = s.identify(tx, u)
 		if err == nil {
 			err = s.emit(tx, c, Confirmed, u.ID, SessionID{}, map[string]any{"by": string(q.Kind)})
 		}
@@ -49,6 +53,32 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 	return false, tx.SetUser(u)
 }
 
+// arrive takes from an account what whoever made it has, if its owner comes by
+// another door than theirs: they never proved the address, and must not share
+// the account. Who signed up and confirms keeps all; of a password that two
+// people disagreed about nothing is left that tells who it is.
+func (s *Service) arrive(tx *store.Tx, c Caller, u *User, by Kind) error {
+	_, err := tx.PasswordOf(u.ID)
+	if err == nil && by == KindConfirmation {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if by == KindMagicLink || by == KindRecovery {
+		err = tx.DropCredentials(u.ID)
+		if err != nil {
+			return err
+		}
+	}
+	u.NewEmail, u.EmailChangeProved, u.NewPhone = "", 0, ""
+	ended, err := tx.EndSessions(u.ID, SessionID{}, "the owner of the address came")
+	if err == nil {
+		err = s.ended(tx, c, u.ID, "the owner of the address came", ended)
+	}
+	return err
+}
+
 // agree counts one address's yes to a change and carries the change out once
 // every address that must has agreed.
 func (s *Service) agree(tx *store.Tx, c Caller, u *User, q *Question) (more bool, err error) {
@@ -64,7 +94,7 @@ func (s *Service) agree(tx *store.Tx, c Caller, u *User, q *Question) (more bool
 		return false, fail(LinkFailed)
 	}
 	need := store.NewAddress
-	if s.policy.SecureEmailChange && u.Email != "" && !u.EmailVerifiedAt.IsZero() {
+	if s.bothAgree(u) {
 		need |= store.OldAddress
 	}
 	if u.EmailChangeProved&need != need {
@@ -73,21 +103,62 @@ func (s *Service) agree(tx *store.Tx, c Caller, u *User, q *Question) (more bool
 	return false, s.setEmail(tx, c, u, u.NewEmail)
 }
 
+// proveNumber notes that u is reached at their number.
+func (s *Service) proveNumber(tx *store.Tx, c Caller, u *User, q *Question) error {
+	if q.SentTo != u.Phone {
+		return fail(CodeFailed)
+	}
+	if u.PhoneVerifiedAt.IsZero() {
+		u.PhoneVerifiedAt = tx.Now
+		err := s.identify(tx, u)
+		if err == nil {
+			err = s.emit(tx, c, Confirmed, u.ID, SessionID{}, map[string]any{"by": string(q.Kind)})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.SetUser(u)
+}
+
 // setEmail makes a proved address the user's. Every question put to the old
-// one is void: a link that was mailed there must not outlive the change.
+// one is void: a link that was mailed there must not outlive the change. The
+// old one gets a notice, which can undo it.
 func (s *Service) setEmail(tx *store.Tx, c Caller, u *User, email string) error {
+	was := *u
 	u.Email, u.NewEmail, u.EmailChangeProved = email, "", 0
 	u.EmailVerifiedAt = tx.Now
+	return s.moved(tx, c, &was, u, EmailChanged)
+}
+
+// setPhone is setEmail for a number. Its notice goes to the user's address.
+func (s *Service) setPhone(tx *store.Tx, c Caller, u *User, number string) error {
+	was := *u
+	u.Phone, u.NewPhone = number, ""
+	u.PhoneVerifiedAt = tx.Now
+	return s.moved(tx, c, &was, u, PhoneChanged)
+}
+
+// moved is what every change of address or number brings with it.
+func (s *Service) moved(tx *store.Tx, c Caller, was, u *User, event EventName) error {
 	u.IsAnonymous = false
-	err := tx.DropChallenges(u.ID)
+	u.NewEmail, u.EmailChangeProved, u.NewPhone = "", 0, "" // a wish left alone could be asked for again, by a thief
+	err := tx.DropChallenges(u.ID, string(KindUndo))
+	if err == nil {
+		err = s.identify(tx, u)
+	}
 	if err == nil {
 		err = tx.SetUser(u)
 	}
 	if err == nil {
-		err = s.markVerified(tx, u)
+		err = s.emit(tx, c, event, u.ID, SessionID{}, nil)
 	}
-	if err == nil {
-		err = s.emit(tx, c, EmailChanged, u.ID, SessionID{}, nil)
+	switch {
+	case err != nil:
+	case event == EmailChanged && was.Email != "":
+		err = s.notice(tx, c, was, notify.EmailChanged, u.Email)
+	case event == PhoneChanged:
+		err = s.notice(tx, c, was, notify.PhoneChanged, u.Phone)
 	}
 	return err
 }

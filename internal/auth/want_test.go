@@ -3,12 +3,14 @@ package auth_test
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
+	"gatehouse/internal/notify"
 	"gatehouse/internal/store"
 )
 
@@ -19,6 +21,10 @@ const (
 	pw2 = "battery staple"
 
 	minute = time.Minute
+	hour   = time.Hour
+
+	annsPhone = "4915112345678"
+	bobsPhone = "4915187654321"
 )
 
 // want ends the test unless err carries that code.
@@ -134,3 +140,73 @@ func amr(t *testing.T, s auth.Session) []string {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// guesses is how so many wrong codes for one address are answered: ten in an
+// hour are compared, and no more.
+func guesses(n int) map[auth.Code]int {
+	if n <= 10 {
+		return map[auth.Code]int{auth.CodeFailed: n}
+	}
+	return map[auth.Code]int{auth.CodeFailed: 10, auth.TooMany: n - 10}
+}
+
+// afterGuesses is how the right code is answered after so many wrong ones.
+func afterGuesses(n int) auth.Code {
+	if n < 10 {
+		return auth.CodeFailed
+	}
+	return auth.TooMany
+}
+
+// onceOf is how n answers with one secret are answered at one instant: one of
+// them is taken. Codes are guesses, too, and so few that most are not looked
+// at.
+func onceOf(n int, no auth.Code) map[auth.Code]int {
+	if no != auth.CodeFailed {
+		return map[auth.Code]int{"": 1, no: n - 1}
+	}
+	return map[auth.Code]int{"": 1, auth.CodeFailed: 10, auth.TooMany: n - 11}
+}
+
+// withNotices has users told of every change, with a link that undoes it.
+func withNotices(o *auth.Options) {
+	o.Policy.Notices = map[notify.Kind]bool{}
+	for _, k := range notify.Kinds() {
+		o.Policy.Notices[k] = true
+	}
+	o.UndoURL = func(_ auth.TenantID, token string) string { return "https://auth.example/undo?token=" + token }
+}
+
+// undoToken is the secret in a notice.
+func undoToken(t *testing.T, m authtest.Mail) string {
+	t.Helper()
+	for _, link := range m.Links {
+		_, token, found := strings.Cut(link, "/undo?token=")
+		if found {
+			return token
+		}
+	}
+	t.Fatalf("the mail %s to %s has no link that undoes: %q", m.Kind, m.To, m.Links)
+	return ""
+}
+
+// identityOf is the id of a user's identity of a provider.
+func identityOf(t *testing.T, h *authtest.House, id auth.UserID, provider string) auth.IdentityID {
+	t.Helper()
+	u := read(t, h, id)
+	for _, i := range u.Identities {
+		if i.Provider == provider {
+			return i.ID
+		}
+	}
+	t.Fatalf("no identity %q among %d", provider, len(u.Identities))
+	return auth.IdentityID{}
+}
+
+// codeOf is what a client is told, nothing where nothing failed.
+func codeOf(err error) auth.Code {
+	if err == nil {
+		return ""
+	}
+	return auth.CodeOf(err)
+}

@@ -1,11 +1,13 @@
 package authtest_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
+	"gatehouse/internal/notify"
 )
 
 func TestNew_isAHouseOnePersonCanLiveIn(t *testing.T) {
@@ -23,6 +25,24 @@ func TestNew_isAHouseOnePersonCanLiveIn(t *testing.T) {
 	other.Enter(t, "ann@example.com", "a good password")
 	if got := other.Count(t); got != 1 {
 		t.Errorf("%d users, want 1", got)
+	}
+}
+
+func TestRefuseTexts_holdsOnEveryNodeUntilItIsTakenBack(t *testing.T) {
+	h := authtest.New(t)
+	other := h.Again(t)
+	h.RefuseTexts(&notify.PermanentError{Err: errors.New("no such number")})
+	_, err := other.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Phone: "4915112345678", Password: "a good password"}, authtest.Flow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(other.Texts(t, "4915112345678")); got != 0 {
+		t.Errorf("%d messages, want none", got)
+	}
+	h.RefuseTexts(nil)
+	h.Clock.Advance(time.Minute)
+	if g := other.JoinByPhone(t, "4915112345678", "a good password"); g.User.Phone != "4915112345678" {
+		t.Errorf("signed in as %q", g.User.Phone)
 	}
 }
 

@@ -1,8 +1,10 @@
 package authtest
 
 import (
+	"context"
 	"net/url"
 	"regexp"
+	"sync/atomic"
 	"testing"
 
 	"gatehouse/internal/auth"
@@ -31,10 +33,7 @@ func Flow() auth.Flow {
 // first.
 func (h *House) Mails(t testing.TB, to string) []Mail {
 	t.Helper()
-	_, err := h.outbox.DeliverNow(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	h.Deliver(t)
 	var list []Mail
 	for _, r := range h.Inbox.Messages() {
 		if r.To != to {
@@ -50,6 +49,52 @@ func (h *House) Mails(t testing.TB, to string) []Mail {
 		list = append(list, m)
 	}
 	return list
+}
+
+// texter is the Inbox, unless it was told to refuse.
+type texter struct {
+	*notify.Inbox
+	refusal atomic.Pointer[error]
+}
+
+func (x *texter) Text(ctx context.Context, m notify.SMS, body string) error {
+	if why := x.refusal.Load(); why != nil {
+		return *why
+	}
+	return x.Inbox.Text(ctx, m, body)
+}
+
+// RefuseTexts has the service that sends text messages answer so from now on,
+// whichever node asks it; nil: it sends again.
+func (h *House) RefuseTexts(why error) {
+	if why == nil {
+		h.texter.refusal.Store(nil)
+		return
+	}
+	h.texter.refusal.Store(&why)
+}
+
+// Texts delivers what is due and returns all text messages to a number, which
+// is written without +, newest first.
+func (h *House) Texts(t testing.TB, number string) []Mail {
+	t.Helper()
+	return h.Mails(t, "+"+number)
+}
+
+// Deliver sends what is due, and does what requests left to be done.
+func (h *House) Deliver(t testing.TB) {
+	t.Helper()
+	_, err := h.outbox.DeliverNow(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SMS delivers what is due and returns the newest text message to a number,
+// which is written without +.
+func (h *House) SMS(t testing.TB, number string) Mail {
+	t.Helper()
+	return h.Mail(t, "+"+number)
 }
 
 // Mail delivers what is due and returns the newest mail to an address.

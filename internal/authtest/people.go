@@ -39,6 +39,34 @@ func (h *House) Join(t testing.TB, email, password string) *auth.Grant {
 	return h.Follow(t, h.Mail(t, email).Token)
 }
 
+// JoinByPhone signs a number up, written without +, and confirms it by the code
+// of the text message, where the policy asks for that.
+func (h *House) JoinByPhone(t testing.TB, number, password string) *auth.Grant {
+	t.Helper()
+	g, err := h.SignUp(t.Context(), Caller(), auth.NewUser{Phone: number, Password: password}, Flow())
+	if err != nil {
+		t.Fatalf("sign up %s: %v", number, err)
+	}
+	if g.Access != "" {
+		return g
+	}
+	g, err = h.BySMS(t, number, h.SMS(t, number).Code, auth.KindSMS)
+	if err != nil {
+		t.Fatalf("confirm %s: %v", number, err)
+	}
+	return g
+}
+
+// Visit signs somebody up who is nobody in particular.
+func (h *House) Visit(t testing.TB) *auth.Grant {
+	t.Helper()
+	g, err := h.SignUp(t.Context(), Caller(), auth.NewUser{}, Flow())
+	if err != nil {
+		t.Fatalf("sign up anonymously: %v", err)
+	}
+	return g
+}
+
 // Follow signs in by the secret of a mailed link.
 func (h *House) Follow(t testing.TB, token string) *auth.Grant {
 	t.Helper()
@@ -92,6 +120,12 @@ func (h *House) ByLink(t testing.TB, token string, kinds ...auth.Kind) (*auth.Gr
 // ByCode tries to sign in by the short secret of a mail.
 func (h *House) ByCode(t testing.TB, email, code string, kinds ...auth.Kind) (*auth.Grant, error) {
 	return h.SignIn(t.Context(), Caller(), "emailcode", auth.Input{Email: email, Code: code, Kinds: kinds}, false)
+}
+
+// BySMS tries to sign in by the code of a text message; the number is written
+// without +.
+func (h *House) BySMS(t testing.TB, number, code string, kinds ...auth.Kind) (*auth.Grant, error) {
+	return h.SignIn(t.Context(), Caller(), "smscode", auth.Input{Phone: number, Code: code, Kinds: kinds}, false)
 }
 
 // ByAuthCode tries to trade an authorization code.

@@ -67,6 +67,8 @@ func (k *checker) all() {
 	k.sharedSecret()
 	k.signing()
 	k.mail()
+	k.texting()
+	k.passwords()
 	if !k.Session.Rotation {
 		k.warn("SECURITY_REFRESH_TOKEN_ROTATION_ENABLED", "refresh tokens are always used once: false is ignored", "take it out")
 		k.Session.Rotation = true
@@ -134,6 +136,11 @@ func (k *checker) elsewhere() string {
 	return ""
 }
 
+// public reports whether others than this machine reach the server.
+func (k *checker) public() bool {
+	return k.elsewhere() != "" || !k.bad["API_HOST"] && !k.Loopback()
+}
+
 // proxied looks at a server that only this machine reaches although its users
 // are elsewhere: then a proxy on this machine stands before it.
 func (k *checker) proxied() {
@@ -158,7 +165,7 @@ func (k *checker) sharedSecret() {
 		return
 	}
 	weak := k.warn
-	if k.elsewhere() != "" || !k.bad["API_HOST"] && !k.Loopback() {
+	if k.public() {
 		weak = k.fault
 	}
 	secret := k.JWT.Secret.Reveal()
@@ -207,6 +214,9 @@ func (k *checker) mail() {
 	}
 	if m.Host != "" && m.From == "" {
 		k.fault("SMTP_ADMIN_EMAIL", "it is missing, and SMTP_HOST is set", "set it to the address mail comes from")
+	}
+	if k.Mailer.Unverified {
+		k.warn("MAILER_ALLOW_UNVERIFIED_EMAIL_SIGN_INS", "whoever signs up with somebody else's address is let in, too", "take it out, unless your application trusts no address that is not confirmed")
 	}
 	if none && !k.Mailer.Autoconfirm && k.External.Email && !k.bad["MAILER_AUTOCONFIRM"] {
 		k.warn("MAIL", "no mail is sent, so nobody can confirm an e-mail address", "set SMTP_HOST instead, or GATEHOUSE_MAILER_AUTOCONFIRM=true to take every address as confirmed")

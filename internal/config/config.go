@@ -27,6 +27,7 @@ import (
 //	negated    a name that means the opposite (booleans only)
 //	oneof      the words allowed, separated by |
 //	min, max   bounds, both inclusive (Seconds: in seconds)
+//	check      the text check each value must pass, see texts.go
 //	help       what it means
 type Config struct {
 	Server    Server    `title:"Server" help:"Where the server listens and how it is reached."`
@@ -36,9 +37,10 @@ type Config struct {
 	JWT       JWT       `title:"Tokens" help:"The access tokens the server signs."`
 	Session   Session   `title:"Sessions" help:"How long a sign-in lasts, and what a change of password asks for."`
 	Mailer    Mailer    `title:"Mail" help:"What is mailed, and what the links in it do."`
+	SMS       SMS       `title:"Text messages" help:"How codes reach telephones. Without a provider, a server on a loopback address keeps them in the inbox for development."`
 	SMTP      SMTP      `title:"Mail server" help:"How mail leaves. Without a host, a server on a loopback address keeps its mail in an inbox for development."`
 	External  External  `title:"Ways in" help:"Which ways to sign in are open."`
-	RateLimit RateLimit `title:"Rate limits" help:"How often one client may ask. Each limit is a number of requests in five minutes."`
+	RateLimit RateLimit `title:"Rate limits" help:"How often one client may ask: a number of requests in five minutes, where nothing else is said."`
 	Cookie    Cookie    `title:"Cookies" help:"The cookie of clients that ask for one."`
 	Log       Log       `title:"Log" help:"What is written down, and how."`
 }
@@ -83,12 +85,23 @@ type Site struct {
 	URL           string   `env:"SITE_URL" check:"target" help:"Where users land when nothing else is asked for. Empty: API_EXTERNAL_URL."`
 	Redirects     []string `env:"URI_ALLOW_LIST" check:"pattern" help:"Patterns of other addresses users may be sent to, such as https://*.example.com/**."`
 	DisableSignup bool     `env:"DISABLE_SIGNUP" envDefault:"false" help:"Nobody may sign up; invitations still work."`
+	Reveal        string   `env:"REVEAL_ACCOUNTS" oneof:"|nothing|hint|all" help:"How much strangers are told of who has an account. nothing: every request is answered alike, at the same cost. hint: the answer to a sign-up with a known address has no identities, and one for a code that may make no user says otp_disabled, as Supabase has it. all: errors say so, as Netlify had it. Empty: all where DIALECT is netlify, else nothing."`
+	DataSchema    string   `env:"USER_DATA_SCHEMA" help:"File with a JSON Schema for user_metadata. Data with keys it does not name, or of another type, are refused. Empty: any data."`
+	CursorPages   bool     `env:"EXPERIMENTAL_CURSOR_PAGINATION_ENABLED" envDefault:"false" help:"The list of users goes by cursor where a request names neither page nor per_page. One that names a cursor or a limit always does."`
+	ManualLinking bool     `env:"SECURITY_MANUAL_LINKING_ENABLED" envDefault:"false" help:"Users may add and remove identities of their own."`
 }
 
 // Password says what a password must be, and what hashing one costs.
 type Password struct {
 	MinLength  int           `env:"PASSWORD_MIN_LENGTH" envDefault:"6" min:"6" max:"128" help:"Least number of characters."`
 	Required   CharacterSets `env:"PASSWORD_REQUIRED_CHARACTERS" help:"Sets of characters, separated by a colon: a password needs one of each. A colon inside a set is written \\:."`
+	Strength   string        `env:"PASSWORD_STRENGTH" oneof:"|none|whocares|easy|common|moderate|violence|nightmare" help:"Level a password must reach, by length in bytes and groups of characters (lower case, upper case, digits, others): easy 6 of 2, common 8 of 2, moderate 12 of 3, violence 16 of 4, nightmare 24 of 4. Empty: none."`
+	Common     bool          `env:"PASSWORD_COMMON_CHECK" envDefault:"true" help:"Refuse the commonest passwords, from a list inside the program and from PASSWORD_COMMON_LIST."`
+	CommonList string        `env:"PASSWORD_COMMON_LIST" help:"File with more of them, one on a line. Empty: common-passwords.txt in DATA, where there is one."`
+	HIBP       bool          `env:"PASSWORD_HIBP_ENABLED" envDefault:"false" help:"Refuse passwords that a service knows to be stolen. It is sent the first five digits of a hash, never the password."`
+	HIBPURL    string        `env:"PASSWORD_HIBP_URL" envDefault:"https://api.pwnedpasswords.com" check:"web" help:"That service: Have I Been Pwned, or a copy of one's own."`
+	HIBPAgent  string        `env:"PASSWORD_HIBP_USER_AGENT" envDefault:"Gatehouse" help:"What the server calls itself there."`
+	HIBPClosed bool          `env:"PASSWORD_HIBP_FAIL_CLOSED" envDefault:"false" help:"When that service does not answer, no new password is taken."`
 	HashMemory int           `env:"PASSWORD_HASH_MEMORY" envDefault:"19456" min:"8" max:"4194304" help:"Memory of one Argon2id hash, in KiB."`
 	HashTime   int           `env:"PASSWORD_HASH_TIME" envDefault:"2" min:"1" max:"1000" help:"Passes of one Argon2id hash over its memory."`
 	HashSlots  int           `env:"PASSWORD_HASH_SLOTS" envDefault:"0" min:"0" max:"1024" help:"How many hashes may run at once; 0 means one for each processor core."`
@@ -121,6 +134,8 @@ type Session struct {
 	CurrentPassword  bool          `env:"SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD" envDefault:"false" help:"A new password needs the old one."`
 	Timebox          time.Duration `env:"SESSIONS_TIMEBOX" envDefault:"0" min:"0" help:"Longest life of a session, however much it is used; 0 means no end."`
 	Inactivity       time.Duration `env:"SESSIONS_INACTIVITY_TIMEOUT" envDefault:"0" min:"0" help:"Longest time a session may lie unused; 0 means no end."`
+	Single           bool          `env:"SESSIONS_SINGLE_PER_USER" envDefault:"false" help:"A sign-in ends the user's other sessions."`
+	LowAAL           time.Duration `env:"SESSIONS_ALLOW_LOW_AAL" envDefault:"0" min:"0" help:"How long a user who has a second factor may go without it; 0 means no end."`
 	PerUser          int           `env:"SESSIONS_PER_USER" envDefault:"100" min:"1" max:"10000" help:"Living sessions a user may have. One more ends the oldest."`
 }
 
@@ -130,12 +145,21 @@ type Mailer struct {
 	Autoconfirm       bool          `env:"MAILER_AUTOCONFIRM" envDefault:"false" help:"Take every e-mail address as confirmed, without a mail. Anyone may then sign up with anyone's address."`
 	SecureEmailChange bool          `env:"MAILER_SECURE_EMAIL_CHANGE_ENABLED" envDefault:"true" help:"A change of address is confirmed from the old address and the new one."`
 	OTPExp            Seconds       `env:"MAILER_OTP_EXP" envDefault:"0" min:"0" help:"Life of mailed codes and links. 0: ten minutes for codes, one hour for links."`
+	ConfirmationAge   time.Duration `env:"MAILER_CONFIRMATION_MAX_AGE" envDefault:"0" min:"0" help:"Life of a link that confirms a sign-up. 0: that of any link."`
+	RecoveryAge       time.Duration `env:"MAILER_RECOVERY_MAX_AGE" envDefault:"0" min:"0" help:"Life of a link that lets a user in who forgot the password. 0: that of any link."`
+	InviteAge         time.Duration `env:"MAILER_INVITE_MAX_AGE" envDefault:"168h" min:"1m" help:"Life of an invitation."`
+	Unverified        bool          `env:"MAILER_ALLOW_UNVERIFIED_EMAIL_SIGN_INS" envDefault:"false" help:"A password lets in whose address nobody has confirmed. Whoever signed up with somebody else's address is let in, too."`
+	Language          string        `env:"MAILER_LANGUAGE" envDefault:"en" check:"language" help:"Language of messages to those whose own is not there. Built in are en, de and fr; a path in MAILER_TEMPLATES_X that holds {lang} has any. A user's own is user_metadata.locale, language or lang, else what their browser asks for."`
+	PKCEBinding       string        `env:"MAILER_PKCE_BINDING" envDefault:"open" oneof:"open|strict" help:"open: a link that was asked for with PKCE also signs in on another device, whose page says so. strict: only where it was asked for."`
+	PerDay            int           `env:"MAILER_MAX_PER_RECIPIENT" envDefault:"20" min:"0" help:"Mails one address may be asked to be sent in a day; 0 means no limit."`
 	OTPLength         int           `env:"MAILER_OTP_LENGTH" envDefault:"6" min:"6" max:"10" help:"Digits of a mailed code."`
 	LinkMode          string        `env:"MAILER_LINK_MODE" envDefault:"page" oneof:"page|direct" help:"page: a mailed link opens a page whose button finishes, so that mail scanners that follow links use nothing up. direct: the link finishes at once."`
 	LinkStyle         string        `env:"MAILER_LINK_STYLE" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose links to mail. auto: as the client that asked expects."`
 	ExternalHosts     []string      `env:"MAILER_EXTERNAL_HOSTS" check:"host" help:"Values of X-Forwarded-Host that may become the host of mailed links."`
 	TemplateMaxAge    time.Duration `env:"MAILER_TEMPLATE_MAX_AGE" envDefault:"10m" min:"0" help:"How long a fetched template is kept."`
 	TemplateMaxSize   int           `env:"MAILER_TEMPLATE_MAX_SIZE" envDefault:"1000000" min:"1" help:"Largest template, in bytes."`
+	TemplateRetry     time.Duration `env:"MAILER_TEMPLATE_RETRY_INTERVAL" envDefault:"10s" min:"1ms" help:"Least time between two attempts at a template that cannot be had."`
+	Notices           Notices       `envPrefix:"MAILER_NOTIFICATIONS_" help:"Tell users by mail %s, with a link that undoes it for 72 hours."`
 	Subjects          Mails         `envPrefix:"MAILER_SUBJECTS_" help:"Subject of the mail %s. Empty: the built-in one."`
 	Templates         Mails         `envPrefix:"MAILER_TEMPLATES_" help:"URL or path of the template of the mail %s. Empty: the built-in one."`
 	URLPaths          Paths         `envPrefix:"MAILER_URLPATHS_" help:"Path of the link in the mail %s. Empty: the usual one."`
@@ -149,6 +173,56 @@ type Mails struct {
 	MagicLink        string `env:"MAGIC_LINK" help:"that signs in without a password"`
 	EmailChange      string `env:"EMAIL_CHANGE" help:"that confirms a new address"`
 	Reauthentication string `env:"REAUTHENTICATION" help:"that carries the code for a new password"`
+	PasswordChanged  string `env:"PASSWORD_CHANGED_NOTIFICATION" help:"that tells of a new password"`
+	EmailChanged     string `env:"EMAIL_CHANGED_NOTIFICATION" help:"that tells of a new address"`
+	PhoneChanged     string `env:"PHONE_CHANGED_NOTIFICATION" help:"that tells of a new number"`
+	IdentityLinked   string `env:"IDENTITY_LINKED_NOTIFICATION" help:"that tells of a new identity"`
+	IdentityUnlinked string `env:"IDENTITY_UNLINKED_NOTIFICATION" help:"that tells of an identity that is gone"`
+	NewDevice        string `env:"NEW_DEVICE_NOTIFICATION" help:"that tells of a sign-in with another browser or program"`
+}
+
+// Notices says what users are told of by mail.
+type Notices struct {
+	PasswordChanged  bool `env:"PASSWORD_CHANGED_ENABLED" envDefault:"true" help:"of a new password"`
+	EmailChanged     bool `env:"EMAIL_CHANGED_ENABLED" envDefault:"true" help:"of a new address, at the old one"`
+	PhoneChanged     bool `env:"PHONE_CHANGED_ENABLED" envDefault:"true" help:"of a new number"`
+	IdentityLinked   bool `env:"IDENTITY_LINKED_ENABLED" envDefault:"true" help:"of a new identity"`
+	IdentityUnlinked bool `env:"IDENTITY_UNLINKED_ENABLED" envDefault:"true" help:"of an identity that is gone"`
+	NewDevice        bool `env:"NEW_DEVICE_ENABLED" envDefault:"false" help:"of a sign-in with another browser or program than those of their sessions of late"`
+}
+
+// SMS says how codes reach telephones.
+type SMS struct {
+	Provider     string        `env:"SMS_PROVIDER" oneof:"|twilio|twilio_verify|messagebird|textlocal|vonage|webhook" help:"Whose service sends text messages; webhook is one of your own."`
+	Autoconfirm  bool          `env:"SMS_AUTOCONFIRM" envDefault:"false" help:"Take every number as confirmed, without a message. Anyone may then sign up with anyone's number."`
+	OTPExp       Seconds       `env:"SMS_OTP_EXP" envDefault:"600" min:"10" max:"86400" help:"Life of a code."`
+	OTPLength    int           `env:"SMS_OTP_LENGTH" envDefault:"6" min:"6" max:"10" help:"Digits of a code."`
+	MaxFrequency time.Duration `env:"SMS_MAX_FREQUENCY" envDefault:"1m" min:"0" help:"Least time between two messages to one number."`
+	PerHour      int           `env:"SMS_MAX_PER_HOUR" envDefault:"5" min:"0" help:"Messages to one number in an hour; 0 means no limit."`
+	PerDay       int           `env:"SMS_MAX_PER_DAY" envDefault:"20" min:"0" help:"Messages to one number in a day; 0 means no limit."`
+	Budget       int           `env:"SMS_DAILY_BUDGET" envDefault:"1000" min:"0" help:"Messages to everybody in a day; 0 means no limit. Each costs money, and some people earn it. When it is spent the event sms.budget_spent says so, once, and requests for more are refused."`
+	Countries    []string      `env:"SMS_COUNTRIES" check:"country" help:"Countries whose numbers are sent messages, as DE,AT,CH. Empty: every one. Numbers of premium services never are."`
+	Template     string        `env:"SMS_TEMPLATE" help:"Text of a message, a Go template with .Code. Empty: the built-in one, in the reader's language."`
+	TestOTP      []string      `env:"SMS_TEST_OTP" help:"Numbers that are sent nothing and whose code is always the same, as 491701234567:123456. Whoever knows the list is let in."`
+	TestOTPUntil Instant       `env:"SMS_TEST_OTP_VALID_UNTIL" help:"Until when those are good, as 2030-01-31T00:00:00Z. Empty: for ever."`
+
+	TwilioAccount     string `env:"SMS_TWILIO_ACCOUNT_SID" help:"Twilio: the account."`
+	TwilioToken       Secret `env:"SMS_TWILIO_AUTH_TOKEN" help:"Twilio: its token."`
+	TwilioSender      string `env:"SMS_TWILIO_MESSAGE_SERVICE_SID" help:"Twilio: the messaging service, or a number messages come from."`
+	TwilioContent     string `env:"SMS_TWILIO_CONTENT_SID" help:"Twilio: the content template of WhatsApp messages."`
+	VerifyAccount     string `env:"SMS_TWILIO_VERIFY_ACCOUNT_SID" help:"Twilio Verify: the account."`
+	VerifyToken       Secret `env:"SMS_TWILIO_VERIFY_AUTH_TOKEN" help:"Twilio Verify: its token."`
+	VerifyService     string `env:"SMS_TWILIO_VERIFY_MESSAGE_SERVICE_SID" help:"Twilio Verify: the service, which makes and judges the codes."`
+	MessageBirdKey    Secret `env:"SMS_MESSAGEBIRD_ACCESS_KEY" help:"MessageBird: the key."`
+	MessageBirdSender string `env:"SMS_MESSAGEBIRD_ORIGINATOR" help:"MessageBird: the name messages come from."`
+	TextlocalKey      Secret `env:"SMS_TEXTLOCAL_API_KEY" help:"Textlocal: the key."`
+	TextlocalSender   string `env:"SMS_TEXTLOCAL_SENDER" help:"Textlocal: the name messages come from."`
+	VonageKey         Secret `env:"SMS_VONAGE_API_KEY" help:"Vonage: the key."`
+	VonageSecret      Secret `env:"SMS_VONAGE_API_SECRET" help:"Vonage: its secret."`
+	VonageSender      string `env:"SMS_VONAGE_FROM" help:"Vonage: the name messages come from."`
+	WebhookURL        string `env:"SMS_WEBHOOK_URL" check:"web" help:"Webhook: where each message is posted as JSON, signed as Standard Webhooks has it."`
+	WebhookSecrets    Secret `env:"SMS_WEBHOOK_SECRETS" help:"Webhook: the secrets it is signed with, as v1,whsec_… with | between them."`
+	BaseURL           string `env:"SMS_BASE_URL" check:"web" help:"Address of the provider's API instead of the usual one, for regions and tests."`
 }
 
 // Paths is one link path for each kind of mail that has one of its own.
@@ -169,6 +243,7 @@ type SMTP struct {
 	SenderName   string        `env:"SMTP_SENDER_NAME" help:"Name mail comes from."`
 	MaxFrequency time.Duration `env:"SMTP_MAX_FREQUENCY" envDefault:"1m" min:"0" help:"Least time between two mails of a kind to one user."`
 	TLS          string        `env:"SMTP_TLS" envDefault:"auto" oneof:"auto|required|implicit|none" help:"auto: TLS from the first byte on port 465, else STARTTLS, which only a mail server on a loopback address may lack. required: STARTTLS always. implicit: TLS from the first byte. none: no TLS."`
+	Headers      MailHeaders   `env:"SMTP_HEADERS" help:"Headers of every mail besides its own, as JSON: {\"X-Campaign\":[\"auth\"]}. $messageType in a value becomes the kind of the mail, such as recovery."`
 	Timeout      time.Duration `env:"SMTP_TIMEOUT" envDefault:"15s" min:"1ms" help:"Longest time one delivery may take."`
 }
 
@@ -176,6 +251,12 @@ type SMTP struct {
 type External struct {
 	Email     bool `env:"EXTERNAL_EMAIL_ENABLED" negated:"EXTERNAL_EMAIL_DISABLED" envDefault:"true" help:"Sign-up and sign-in by e-mail address."`
 	MagicLink bool `env:"EXTERNAL_EMAIL_MAGIC_LINK_ENABLED" envDefault:"true" help:"Sign-in by a mailed link or code."`
+	Phone     bool `env:"EXTERNAL_PHONE_ENABLED" envDefault:"false" help:"Sign-up and sign-in by telephone number."`
+	Anonymous bool `env:"EXTERNAL_ANONYMOUS_USERS_ENABLED" envDefault:"false" help:"Users who are nobody in particular, until they add an address or number."`
+
+	FlowLife time.Duration `env:"EXTERNAL_FLOW_STATE_EXPIRY_DURATION" envDefault:"5m" min:"5m" max:"24h" help:"Life of the code a client that asked with PKCE trades for its tokens."`
+
+	OnlyTo []string `env:"EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES" check:"address" help:"The only addresses that people may have mail sent to. Empty: any."`
 }
 
 // RateLimit says how often one client may ask.
@@ -185,6 +266,9 @@ type RateLimit struct {
 	OTP          float64 `env:"RATE_LIMIT_OTP" envDefault:"30" min:"1" help:"Requests for mail: sign-up, recovery, links, codes."`
 	TokenRefresh float64 `env:"RATE_LIMIT_TOKEN_REFRESH" envDefault:"150" min:"1" help:"Requests for tokens."`
 	Verify       float64 `env:"RATE_LIMIT_VERIFY" envDefault:"30" min:"1" help:"Attempts at a link or code."`
+	Anonymous    float64 `env:"RATE_LIMIT_ANONYMOUS_USERS" envDefault:"30" min:"1" help:"Anonymous users made from one address, in an hour."`
+	MailSent     Rate    `env:"RATE_LIMIT_EMAIL_SENT" envDefault:"0" help:"Mails that people ask for, in all: 30 is so many in an hour, 30/10m so many at once and one more every ten minutes. 0: no limit."`
+	SMSSent      Rate    `env:"RATE_LIMIT_SMS_SENT" envDefault:"0" help:"Likewise text messages. SMS_DAILY_BUDGET bounds them, too."`
 }
 
 // Cookie is the cookie of clients that ask for one.

@@ -47,13 +47,18 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 			Synchronous: "FULL", ConnLifetime: 30 * time.Minute, ConnIdle: 5 * time.Minute, HealthCheck: time.Minute,
 			StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 5 * time.Second, EventsKeep: 90 * 24 * time.Hour,
 		},
-		Password:  config.Password{MinLength: 6, HashMemory: 19456, HashTime: 2, HashWait: 5 * time.Second},
-		JWT:       config.JWT{Life: seconds(time.Hour), Audience: "authenticated", DefaultGroup: "authenticated", AdminGroup: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, RotationOverlap: 24 * time.Hour, RotateEvery: 90 * 24 * time.Hour},
-		Session:   config.Session{ReuseGrace: seconds(10 * time.Second), Rotation: true, PerUser: 100},
-		Mailer:    config.Mailer{SecureEmailChange: true, OTPLength: 6, LinkMode: "page", LinkStyle: "auto", TemplateMaxAge: 10 * time.Minute, TemplateMaxSize: 1000000},
+		Password: config.Password{MinLength: 6, Common: true, HIBPURL: "https://api.pwnedpasswords.com", HIBPAgent: "Gatehouse", HashMemory: 19456, HashTime: 2, HashWait: 5 * time.Second},
+		JWT:      config.JWT{Life: seconds(time.Hour), Audience: "authenticated", DefaultGroup: "authenticated", AdminGroup: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, RotationOverlap: 24 * time.Hour, RotateEvery: 90 * 24 * time.Hour},
+		Session:  config.Session{ReuseGrace: seconds(10 * time.Second), Rotation: true, PerUser: 100},
+		Mailer: config.Mailer{
+			SecureEmailChange: true, InviteAge: 7 * 24 * time.Hour, Language: "en", PKCEBinding: "open", PerDay: 20, OTPLength: 6, LinkMode: "page", LinkStyle: "auto",
+			TemplateMaxAge: 10 * time.Minute, TemplateMaxSize: 1000000, TemplateRetry: 10 * time.Second,
+			Notices: config.Notices{PasswordChanged: true, EmailChanged: true, PhoneChanged: true, IdentityLinked: true, IdentityUnlinked: true},
+		},
+		SMS:       config.SMS{OTPExp: seconds(10 * time.Minute), OTPLength: 6, MaxFrequency: time.Minute, PerHour: 5, PerDay: 20, Budget: 1000},
 		SMTP:      config.SMTP{Port: 587, MaxFrequency: time.Minute, TLS: "auto", Timeout: 15 * time.Second},
-		External:  config.External{Email: true, MagicLink: true},
-		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30},
+		External:  config.External{Email: true, MagicLink: true, FlowLife: 5 * time.Minute},
+		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30, Anonymous: 30},
 		Cookie:    config.Cookie{Key: "nf_jwt", Life: seconds(24 * time.Hour)},
 		Log:       config.Log{Format: "auto"},
 	}
@@ -327,7 +332,7 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 	_, r := config.Load(source(t,
 		[]string{
 			"GATEHOUSE_JWT_EXPP=1", "GATEHOUSE_SMPT_HOST=x", "GOTRUE_STIE_URL=x", "GATEHOUSE_ZZZZZZZZZZZZZZZZ=1",
-			"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=x", "GATEHOUSE_SMS_PROVIDER=x", "HOME=/", "OTHER_JWT_EXPP=1",
+			"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=x", "GATEHOUSE_SAML_PRIVATE_KEY=x", "HOME=/", "OTHER_JWT_EXPP=1",
 		},
 		map[string]string{
 			".env":           "\nGATEHOUSE_MAILER_AUTOCONFRIM=true\nGATEHOUSE_JWT_EXPP=2\nNODE_ENV=test\n",
@@ -340,8 +345,8 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 	want := []config.Note{
 		{"GATEHOUSE_JWT_EXPP", no, "did you mean GATEHOUSE_JWT_EXP?"},
 		{"GATEHOUSE_MAILER_AUTOCONFRIM", no + " (.env:2)", "did you mean GATEHOUSE_MAILER_AUTOCONFIRM?"},
+		{"GATEHOUSE_SAML_PRIVATE_KEY", later, ""},
 		{"GATEHOUSE_SMPT_HOST", no, "did you mean GATEHOUSE_SMTP_HOST?"},
-		{"GATEHOUSE_SMS_PROVIDER", later, ""},
 		{"GATEHOUSE_ZZZZZZZZZZZZZZZZ", no, "see docs/config.md for all names"},
 		{"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID", later, ""},
 		{"GOTRUE_STIE_URL", no, "did you mean GOTRUE_SITE_URL?"},

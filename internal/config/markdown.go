@@ -27,16 +27,23 @@ func Markdown() []byte {
 	}
 	b.WriteString("\n## Not supported yet\n\nSettings of the two GoTrue servers that Gatehouse knows by name. " +
 		"`{A,B}` stands for A and for B. False, 0 for what is true or false, and an empty value are what happens anyway, and pass in silence.\n")
-	unbuiltNames(&b, true, "These would keep somebody out, or take part in letting people in. Turned on, each is a fault: "+
+	toCome(&b, true, "These would keep somebody out, or take part in letting people in. Turned on, each is a fault: "+
 		"the server does not start with a door open that you believe shut. Take one out only if you can do without it.")
-	unbuiltNames(&b, false, "Each of these gives a warning at the start when it is set, and is otherwise ignored.")
+	toCome(&b, false, "Each of these gives a warning at the start when it is set, and is otherwise ignored.")
+	b.WriteString("\n## Known names that do nothing here, and why\n\nThese will not be built. Each gives a warning at the start " +
+		"when it is set; one that would keep somebody out is a fault then.\n\n| Setting | Why | When set |\n| --- | --- | --- |\n")
+	for _, line := range unbuiltLines() {
+		if line.never != "" {
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", line.pattern, cell(line.never), map[bool]string{true: "fault", false: "warning"}[line.door])
+		}
+	}
 	return b.Bytes()
 }
 
-func unbuiltNames(b *bytes.Buffer, door bool, intro string) {
+func toCome(b *bytes.Buffer, door bool, intro string) {
 	fmt.Fprintf(b, "\n%s\n\n", intro)
 	for _, line := range unbuiltLines() {
-		if line.door == door {
+		if line.door == door && line.never == "" {
 			fmt.Fprintf(b, "- `%s`\n", line.pattern)
 		}
 	}
@@ -91,6 +98,12 @@ func (s setting) kind() string {
 		kind = "list"
 	case reflect.TypeFor[Level]():
 		kind = "level"
+	case reflect.TypeFor[Instant]():
+		kind = "moment"
+	case reflect.TypeFor[Rate]():
+		kind = "rate"
+	case reflect.TypeFor[MailHeaders]():
+		kind = "JSON"
 	}
 	switch {
 	case s.max != "":

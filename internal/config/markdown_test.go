@@ -40,6 +40,9 @@ func TestMarkdown_tellsEverySetting(t *testing.T) {
 		"| `EXTERNAL_EMAIL_ENABLED` | true or false | `true` | `EXTERNAL_EMAIL_DISABLED` (the opposite) |",
 		"- `MFA_{TOTP,WEB_AUTHN}_{ENROLL_ENABLED,VERIFY_ENABLED}`\n",
 		"- `SECURITY_CAPTCHA_ENABLED`\n",
+		"| `SMTP_HEADERS` | JSON |", "| `SMS_TEST_OTP_VALID_UNTIL` | moment |", "| `RATE_LIMIT_EMAIL_SENT` | rate |",
+		"## Known names that do nothing here, and why\n", "| `DB_MIGRATIONS_PATH` | the migrations are inside the program | warning |\n",
+		"| `MAILER_EMAIL_VALIDATION_{BLOCKED_MX,SERVICE_URL}` | the mail that confirms an address is the check | fault |\n",
 	} {
 		if !bytes.Contains(got, []byte(want)) {
 			t.Errorf("the page has no %s", want)

@@ -24,7 +24,8 @@ type setting struct {
 	min, max string
 	check    string // the text check its values must pass, see texts.go
 	help     string
-	door     bool // not built, and people may come in without it who should not
+	door     bool   // not built, and people may come in without it who should not
+	never    string // why it will not be built
 
 	index []int // of the field, from Config
 	typ   reflect.Type

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/language"
 )
 
 // text checks one value, or one element of a list, by the name of its check
@@ -27,6 +29,9 @@ func text(check, v string) error {
 		return cookieName(v)
 	case "origin":
 		return origin(v)
+	case "web":
+		_, err := web(v)
+		return err
 	case "target":
 		return target(v)
 	case "pattern":
@@ -39,6 +44,10 @@ func text(check, v string) error {
 		return address(v)
 	case "path":
 		return linkPath(v)
+	case "language":
+		return languageTag(v)
+	case "country":
+		return country(v)
 	}
 	panic(fmt.Sprintf("config: there is no text check %q", check))
 }
@@ -213,6 +222,27 @@ func address(v string) error {
 func linkPath(v string) error {
 	if _, err := url.Parse(v); err != nil {
 		return refuse(safely(v)+" is not the path of a link", "write e.g. /verify")
+	}
+	return nil
+}
+
+// languageTag: BCP 47, with a language in it.
+func languageTag(v string) error {
+	tag, err := language.Parse(v)
+	if base, _, _ := tag.Raw(); err != nil || base == (language.Base{}) {
+		return refuse(quoted(v)+" is not a language", "write its tag, e.g. en, de or pt-BR")
+	}
+	return nil
+}
+
+// country: ISO 3166-1, two letters, in either case.
+func country(v string) error {
+	r, err := language.ParseRegion(v)
+	switch {
+	case err != nil, len(v) != 2, !r.IsCountry():
+		return refuse(quoted(v)+" is not a country", "write its two letters of ISO 3166-1, e.g. DE")
+	case !strings.EqualFold(r.Canonicalize().String(), v): // UK is taken for GB elsewhere, but numbers are found by the letters
+		return refuse(quoted(v)+" is not a country", "write "+r.Canonicalize().String())
 	}
 	return nil
 }

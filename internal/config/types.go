@@ -168,3 +168,61 @@ func quoted(v string) string {
 	}
 	return strconv.Quote(v)
 }
+
+// Instant is a moment, written as RFC 3339 has it; the zero value is none.
+type Instant struct{ time.Time }
+
+// UnmarshalText reads 2030-01-31T00:00:00Z.
+func (i *Instant) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
+	if err != nil {
+		return refuse(quoted(string(text))+" is not a moment", "write e.g. 2030-01-31T00:00:00Z")
+	}
+	i.Time = t
+	return nil
+}
+
+// Rate is at most so many in a window of time; the zero value is no limit.
+type Rate struct {
+	Most   int
+	Window time.Duration
+}
+
+// UnmarshalText reads a number, which is for an hour, or a number and a
+// duration: so many at once, and one more each time the duration has passed.
+func (r *Rate) UnmarshalText(text []byte) error {
+	bad := refuse(quoted(string(text))+" is not a rate", "write e.g. 30, or 30/10m")
+	most, each, some := strings.Cut(strings.TrimSpace(string(text)), "/")
+	n, err := strconv.ParseFloat(most, 64)
+	if err != nil || n < 0 || n > 1e9 || math.IsNaN(n) {
+		return bad
+	}
+	*r = Rate{Most: int(math.Ceil(n)), Window: time.Hour}
+	if some {
+		d, err := time.ParseDuration(each)
+		if err != nil || d <= 0 || d > time.Duration(math.MaxInt64)/time.Duration(max(1, r.Most)) {
+			return bad
+		}
+		r.Window = max(time.Second, time.Duration(r.Most)*d)
+	}
+	if r.Most == 0 {
+		*r = Rate{}
+	}
+	return nil
+}
+
+// MailHeaders are headers by name, each with its values in order.
+type MailHeaders map[string][]string
+
+// UnmarshalText reads a JSON object of lists of texts. What may be a header is
+// judged by who writes the mails.
+func (h *MailHeaders) UnmarshalText(text []byte) error {
+	var all map[string][]string
+	if err := json.Unmarshal(text, &all); err != nil {
+		// Without the parser's words: they quote the value, and some services
+		// take their key in a header.
+		return refuse("it is not a JSON object of lists of texts", `write e.g. {"X-Campaign":["auth"]}`)
+	}
+	*h = all
+	return nil
+}

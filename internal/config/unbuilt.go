@@ -13,8 +13,8 @@ import (
 var unbuiltList string
 
 // Unbuilt lists, without prefix, the settings of the two GoTrue servers that
-// Gatehouse knows by name and does not have yet. Load warns of each one that
-// asks for something; those that would close a door are faults then.
+// Gatehouse knows by name and does not have. Load warns of each one that asks
+// for something; those that would close a door are faults then.
 func Unbuilt() []string {
 	var names []string
 	for _, s := range unbuilt() {
@@ -23,13 +23,24 @@ func Unbuilt() []string {
 	return names
 }
 
-// unbuilt lists the same as settings, of which only name, typ and door are
-// set. The typ is bool for a switch, else nil.
+// WhyNever says why a setting of that list is not to come. Empty: it is, or it
+// is not of the list.
+func WhyNever(name string) string {
+	for _, s := range unbuilt() {
+		if s.name == name {
+			return s.never
+		}
+	}
+	return ""
+}
+
+// unbuilt lists the same as settings, of which only name, typ, door and never
+// are set. The typ is bool for a switch, else nil.
 func unbuilt() []setting {
 	var all []setting
 	for _, line := range unbuiltLines() {
 		for _, name := range expand(line.pattern) {
-			s := setting{name: name, door: line.door}
+			s := setting{name: name, door: line.door, never: line.never}
 			if line.onOff || strings.HasSuffix(name, "ENABLED") {
 				s.typ = reflect.TypeFor[bool]()
 			}
@@ -43,14 +54,16 @@ func unbuilt() []setting {
 type unbuiltLine struct {
 	pattern     string
 	door, onOff bool
+	never       string // why it will not be built; empty: it is still to come
 }
 
 func unbuiltLines() []unbuiltLine {
 	var lines []unbuiltLine
 	for line := range strings.Lines(unbuiltList) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			words := strings.Fields(line)
-			lines = append(lines, unbuiltLine{words[0], slices.Contains(words, "door"), slices.Contains(words, "switch")})
+			head, never, _ := strings.Cut(line, " na: ")
+			words := strings.Fields(head)
+			lines = append(lines, unbuiltLine{words[0], slices.Contains(words, "door"), slices.Contains(words, "switch"), never})
 		}
 	}
 	return lines
@@ -63,10 +76,15 @@ func unbuiltLines() []unbuiltLine {
 func (k *checker) unbuilt(later []setting) {
 	for _, s := range later {
 		e, set := k.given[s.name]
+		const mend = "take the setting out only if you can do without it"
 		switch {
 		case !set, s.off(e.value):
+		case s.door && s.never != "":
+			k.fault(s.name, "Gatehouse does not do this: "+s.never, mend)
 		case s.door:
-			k.fault(s.name, "Gatehouse does not do this yet", "take the setting out only if you can do without it")
+			k.fault(s.name, "Gatehouse does not do this yet", mend)
+		case s.never != "":
+			k.warn(s.name, "not applicable: "+s.never, "")
 		default:
 			k.warn(s.name, "not supported yet, ignored", "")
 		}

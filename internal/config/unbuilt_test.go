@@ -16,7 +16,7 @@ func doors() []string {
 		SECURITY_CAPTCHA_ENABLED
 		HOOK_BEFORE_USER_CREATED_ENABLED HOOK_CUSTOM_ACCESS_TOKEN_ENABLED HOOK_PASSWORD_VERIFICATION_ATTEMPT_ENABLED
 		HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED HOOK_SEND_EMAIL_ENABLED HOOK_SEND_SMS_ENABLED
-		EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES SESSIONS_SINGLE_PER_USER SESSIONS_ALLOW_LOW_AAL PASSWORD_HIBP_ENABLED WEBHOOK_URL
+		WEBHOOK_URL
 		MAILER_EMAIL_VALIDATION_EXTENDED MAILER_EMAIL_VALIDATION_SERVICE_URL MAILER_EMAIL_VALIDATION_BLOCKED_MX
 		SECURITY_DB_ENCRYPTION_ENCRYPT MULTIINSTANCEMODE`)
 }
@@ -27,7 +27,7 @@ func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
 	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
 		t.Errorf("%d names stand in the list twice", len(all)-n)
 	}
-	for _, x := range []string{"MAILER_TEMPLATES_PHONE_CHANGED_NOTIFICATION", "WEBHOOK_TIMEOUT_SEC", "WEBHOOK_TIMEOUTSEC"} {
+	for _, x := range []string{"MAILER_TEMPLATES_MFA_FACTOR_ENROLLED_NOTIFICATION", "WEBHOOK_TIMEOUT_SEC", "WEBHOOK_TIMEOUTSEC"} {
 		if !slices.Contains(all, x) {
 			t.Errorf("%s is not in the list", x)
 		}
@@ -36,10 +36,21 @@ func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
 	var faults, warnings []config.Note
 	for _, x := range all {
 		environ = append(environ, "GOTRUE_"+x+"=true")
+		why := config.WhyNever(x)
+		note := config.Note{Name: "GOTRUE_" + x, Problem: "not supported yet, ignored"}
+		switch door := slices.Contains(doors(), x); {
+		case door && why != "":
+			note.Problem = "Gatehouse does not do this: " + why
+		case door:
+			note.Problem = "Gatehouse does not do this yet"
+		case why != "":
+			note.Problem = "not applicable: " + why
+		}
 		if slices.Contains(doors(), x) {
-			faults = append(faults, config.Note{Name: "GOTRUE_" + x, Problem: "Gatehouse does not do this yet", Mend: "take the setting out only if you can do without it"})
+			note.Mend = "take the setting out only if you can do without it"
+			faults = append(faults, note)
 		} else {
-			warnings = append(warnings, config.Note{Name: "GOTRUE_" + x, Problem: "not supported yet, ignored"})
+			warnings = append(warnings, note)
 		}
 	}
 	_, r := config.Load(source(t, environ, nil))
@@ -65,15 +76,15 @@ func TestUnbuilt_refusesWhatWouldCloseADoor(t *testing.T) {
 		want    []string
 	}{
 		{[]string{"GATEHOUSE_WEBHOOK_URL=https://hook.example"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
-		{[]string{"GOTRUE_SESSIONS_ALLOW_LOW_AAL=1h"}, nil, []string{"GOTRUE_SESSIONS_ALLOW_LOW_AAL"}},
+		{[]string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=true"}, nil, []string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED"}},
 		{[]string{"GOTRUE_SECURITY_CAPTCHA_ENABLED=yes"}, nil, []string{"GOTRUE_SECURITY_CAPTCHA_ENABLED"}},
 		{[]string{"GATEHOUSE_WEBHOOK_URL=0"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
 		{nil, map[string]string{"gatehouse.yaml": "security: {captcha: {enabled: true}}\n"}, []string{"security.captcha.enabled"}},
-		{nil, map[string]string{"gatehouse.yaml": "external_email_authorized_addresses: [a@example.com]\n"}, []string{"external_email_authorized_addresses"}},
-		{nil, map[string]string{".env": "GOTRUE_PASSWORD_HIBP_ENABLED=1"}, []string{"GOTRUE_PASSWORD_HIBP_ENABLED"}},
+		{nil, map[string]string{"gatehouse.yaml": "mailer_email_validation_blocked_mx: [a.example]\n"}, []string{"mailer_email_validation_blocked_mx"}},
+		{nil, map[string]string{".env": "GOTRUE_HOOK_SEND_EMAIL_ENABLED=1"}, []string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED"}},
 		// What counts is what would be read: the environment takes back a file.
-		{[]string{"GOTRUE_PASSWORD_HIBP_ENABLED="}, map[string]string{".env": "GOTRUE_PASSWORD_HIBP_ENABLED=1"}, nil},
-		{[]string{"GOTRUE_PASSWORD_HIBP_ENABLED=true"}, map[string]string{".env": "GATEHOUSE_PASSWORD_HIBP_ENABLED=false"}, []string{"GOTRUE_PASSWORD_HIBP_ENABLED"}},
+		{[]string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED="}, map[string]string{".env": "GOTRUE_HOOK_SEND_EMAIL_ENABLED=1"}, nil},
+		{[]string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED=true"}, map[string]string{".env": "GATEHOUSE_HOOK_SEND_EMAIL_ENABLED=false"}, []string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED"}},
 	} {
 		_, r := config.Load(source(t, tc.environ, tc.files))
 		if diff := cmp.Diff(tc.want, names(r.Faults)); diff != "" {
@@ -96,14 +107,16 @@ func TestUnbuilt_saysNothingOfWhatIsOff(t *testing.T) {
 		}
 	}
 	for environ, silent := range map[string]bool{
-		"GOTRUE_SESSIONS_SINGLE_PER_USER=false":     true,
-		"GOTRUE_SESSIONS_ALLOW_LOW_AAL=0s":          true,
-		"GOTRUE_MULTIINSTANCEMODE=0":                true,
-		"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=false":  true,
-		"GOTRUE_RATE_LIMIT_EMAIL_SENT=0":            false,
-		"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=false":    false,
-		"GOTRUE_EXTERNAL_GITHUB_ENABLED=true":       false,
-		"GOTRUE_EXTERNAL_ANONYMOUS_USERS_ENABLED=1": false,
+		"GOTRUE_MAILER_EMAIL_BACKGROUND_SENDING=0": true,
+		"GOTRUE_DB_CLEANUP_ENABLED=false":          true,
+		"GOTRUE_DB_CLEANUP_ENABLED=true":           false,
+		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=0s": true,
+		"GOTRUE_MULTIINSTANCEMODE=0":               true,
+		"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=false": true,
+		"GOTRUE_RATE_LIMIT_SSO=0":                  false,
+		"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=false":   false,
+		"GOTRUE_EXTERNAL_GITHUB_ENABLED=true":      false,
+		"GOTRUE_EXTERNAL_WEB3_SOLANA_ENABLED=1":    false,
 	} {
 		if _, r := load(t, environ); (len(r.Warnings) == 0) != silent {
 			t.Errorf("%s: got warnings %v, want silence %v", environ, r.Warnings, silent)

@@ -8,7 +8,8 @@
 //	-- house --       words for the test that builds the handler: policy and the like
 //	-- request --     method and path, headers, an empty line, the body
 //	-- response --    status, the headers that matter, an empty line, the body
-//	-- mail --        to:, kind: (or none), and what to keep of it: link: $link
+//	-- mail --        to: an address, or a number with +; kind: (or none); channel:;
+//	                  and what to keep of it: link: $link, token: $token, code: $code
 //	-- clock --       how far to turn the clock: 61s
 //
 // In an expected answer, <uuid>, <time>, <jwt>, <refresh>, <token>, <code>,
@@ -44,7 +45,8 @@ var update = flag.Bool("update", false, "write the answers of the transcripts an
 // Subject is what a transcript is played against.
 type Subject struct {
 	Handler http.Handler
-	// Mails returns what was mailed to an address, oldest first.
+	// Mails returns what was sent to an address, or to a number with +, oldest
+	// first.
 	Mails func(to string) []Mail
 	// Advance turns the clock.
 	Advance func(time.Duration)
@@ -54,10 +56,11 @@ type Subject struct {
 
 // Mail is what a transcript may keep of a message.
 type Mail struct {
-	Kind  string
-	Link  string // as it is in the mail
-	Token string // the long secret of the link
-	Code  string // the short one
+	Kind    string
+	Channel string // "mail", "sms" or "whatsapp"
+	Link    string // as it is in the mail
+	Token   string // the long secret of the link
+	Code    string // the short one
 }
 
 // Each plays every transcript of a folder as a subtest, each against a Subject
@@ -247,7 +250,7 @@ func (p *play) mail(text string) error {
 	if m.Kind != fields["kind"] {
 		return fmt.Errorf("%s got a mail of the kind %q, want %q", to, m.Kind, fields["kind"])
 	}
-	for name, got := range map[string]string{"link": m.Link, "token": m.Token, "code": m.Code} {
+	for name, got := range map[string]string{"channel": m.Channel, "link": m.Link, "token": m.Token, "code": m.Code} {
 		want, asked := fields[name]
 		if !asked {
 			continue
@@ -255,7 +258,7 @@ func (p *play) mail(text string) error {
 		if v, ok := strings.CutPrefix(want, "$"); ok {
 			p.vars[v] = got
 		} else if kept := p.vars.text(want, got); kept != want {
-			return fmt.Errorf("the %s of the mail is %q, want %q", name, got, want)
+			return fmt.Errorf("the %s of the message is %q, want %q", name, got, want)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ func (emailCode) Name() string { return "emailcode" }
 
 func (emailCode) Finish(_ context.Context, _ *auth.Kit, in auth.Input) (auth.Verdict, error) {
 	return func(d *auth.Desk) (auth.Proof, error) {
-		q, err := d.UseCode(in.Kinds, in.Email, in.Code)
+		q, err := d.UseCode(in, auth.Kept{})
 		if err != nil {
 			return auth.Proof{}, err
 		}

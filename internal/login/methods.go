@@ -13,6 +13,7 @@ func All() []auth.Method {
 		password{},
 		emailCode{},
 		emailLink{},
+		smsCode{},
 		pkce{},
 	}
 }

@@ -13,13 +13,17 @@ type password struct{}
 func (password) Name() string { return "password" }
 
 func (password) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Verdict, error) {
-	id, hash, err := k.Password(ctx, in.Email)
+	id, hash, err := k.Password(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	ok, rehash, err := k.CheckPassword(ctx, hash, in.Password)
 	if err != nil {
 		return nil, err
+	}
+	provider := "email"
+	if in.Phone != "" {
+		provider = "phone"
 	}
 	next := ""
 	if ok && rehash {
@@ -39,6 +43,6 @@ func (password) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Ve
 		if !still {
 			return auth.Proof{}, auth.ErrMoved
 		}
-		return auth.Proof{UserID: id, AMR: "password", Provider: "email", Weak: k.WeakPassword(in.Password)}, nil
+		return auth.Proof{UserID: id, AMR: "password", Provider: provider, Weak: k.WeakPassword(in.Password)}, nil
 	}, nil
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"gatehouse/internal/notify"
@@ -25,83 +27,110 @@ const (
 	// noticed while most of that is left.
 	worstWait = 5 * time.Minute
 	bookLimit = 5 * time.Second // to write down what became of a delivery
+
+	quickTries = 3 // of a task
 )
 
 // deliver carries out one leased delivery and writes down what became of it.
 // It reports whether it was sent.
 func (w *Worker) deliver(ctx context.Context, d store.Delivery, until time.Time) bool {
 	log := w.opt.Log.With("id", d.ID, "kind", d.Kind, "try", d.Tries)
+	body, err := w.open(d)
 	if w.lost(d) {
 		// A delivery that takes the process down must not do so for ever.
-		w.bury(log, d, fmt.Errorf("given up: leased %d times, and too often never finished", d.Tries-1))
+		w.giveUp(log, d, body, fmt.Errorf("given up: leased %d times, and too often never finished", d.Tries-1))
 		return false
 	}
 	if !d.ExpiresAt.IsZero() && !w.opt.DB.Now().Before(d.ExpiresAt) {
 		// A dead code only makes people ask for help.
 		log.Warn("outbox: dropped, because it expired before it could be sent")
-		w.drop(log, d)
+		if w.drop(log, d) {
+			w.unsent(log, d, body)
+		}
 		return false
 	}
-	m, err := w.open(d)
+	var p parcel
 	if err == nil {
-		log = log.With("mail", m.Kind)
-		err = w.send(ctx, d, m, until)
+		p, err = w.unpack(d, body)
+	}
+	if p.what != "" {
+		log = log.With(d.Kind, p.what)
+	}
+	if err == nil {
+		err = w.guarded(ctx, d, func(ctx context.Context) error { return p.send(ctx, until) })
+		p.gone = d.Kind == store.DeliverTask
 	}
 	switch {
 	case err == nil:
+		if p.gone {
+			log.Info("outbox: done")
+			return true
+		}
 		log.Info("outbox: sent")
 		w.drop(log, d)
 		return true
 	case errors.Is(err, errLate):
 		log.Warn("outbox: the lease ran out before sending; left to the next worker")
 	case notify.Permanent(err):
-		w.bury(log, d, scrub(err, m))
+		w.giveUp(log, d, body, scrub(err, p.secrets))
 	case ctx.Err() != nil:
 		// Cut off by our own end: not the delivery's fault.
 		w.putBack(log, d, 0, errors.New("cut off: the server was stopped while sending"))
 	case w.beyond(d) > 0:
-		w.bury(log, d, fmt.Errorf("given up after %d tries: %w", d.Tries, scrub(err, m)))
+		w.giveUp(log, d, body, fmt.Errorf("given up after %d tries: %w", d.Tries, scrub(err, p.secrets)))
 	default:
-		w.putBack(log, d, backOff(d.Tries), scrub(err, m))
+		w.putBack(log, d, backOff(d), scrub(err, p.secrets))
 	}
 	return false
 }
 
-// open returns the mail in a delivery. A body that will never open is a
-// permanent error; one sealed under another root key may open again, when the
-// operator brings the right key back.
-func (w *Worker) open(d store.Delivery) (notify.Mail, error) {
-	if d.Kind != store.DeliverMail { // written by a newer version, perhaps, that runs beside this one
-		return notify.Mail{}, errors.New("this version cannot deliver that kind")
-	}
-	body, err := w.opt.Root.Open(store.DeliverySeal, d.ID[:], d.Body)
-	if errors.Is(err, secret.ErrWrongKey) {
-		return notify.Mail{}, fmt.Errorf("the body is %w", err)
-	}
-	if err != nil {
-		return notify.Mail{}, &notify.PermanentError{Err: fmt.Errorf("the body does not open: %w", err)}
-	}
-	var m notify.Mail
-	if json.Unmarshal(body, &m) != nil { // whose error might quote the body
-		return notify.Mail{}, &notify.PermanentError{Err: errors.New("the body is not a mail")}
-	}
-	m.ID = d.ID.String()
-	return m, nil
+// parcel is what is in a delivery, ready to be sent.
+type parcel struct {
+	what    string   // kind of message, for the log
+	secrets []string // what no text of a failure may hold
+	send    func(ctx context.Context, until time.Time) error
+	gone    bool // its row went with what it did
 }
 
-// send renders and sends m within the lease.
-func (w *Worker) send(ctx context.Context, d store.Delivery, m notify.Mail, until time.Time) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, w.opt.Lease*3/4)
-	defer cancel()
-	defer func() {
-		v := recover()
-		if v != nil {
-			// One broken mail must not end the server. The value may quote the
-			// mail, so only the place is logged.
-			w.opt.Log.Error("outbox: panic while sending", "id", d.ID, "kind", d.Kind, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-			err = errors.New("the sender panicked; see the log")
+// unpack reads an opened body by its kind. What it says of one that it cannot
+// read must not quote it.
+func (w *Worker) unpack(d store.Delivery, body []byte) (parcel, error) {
+	switch d.Kind {
+	case store.DeliverMail:
+		var m notify.Mail
+		if json.Unmarshal(body, &m) != nil {
+			return parcel{}, &notify.PermanentError{Err: errors.New("the body is not a mail")}
 		}
-	}()
+		m.ID = d.ID.String()
+		v := m.Vars
+		return parcel{
+			what:    string(m.Kind),
+			secrets: []string{m.To, v.Email, v.NewEmail, v.OldEmail, v.Phone, v.OldPhone, v.SendingTo, v.Token, v.TokenHash},
+			send:    func(ctx context.Context, until time.Time) error { return w.mail(ctx, m, until) },
+		}, nil
+	case store.DeliverSMS:
+		if w.opt.Texter == nil || w.opt.Words == nil {
+			return parcel{}, errors.New("no service for text messages is set up")
+		}
+		var m notify.SMS
+		if json.Unmarshal(body, &m) != nil {
+			return parcel{}, &notify.PermanentError{Err: errors.New("the body is not a text message")}
+		}
+		m.ID = d.ID.String()
+		return parcel{
+			what: string(m.Kind), secrets: []string{m.To, m.Code},
+			send: func(ctx context.Context, until time.Time) error { return w.text(ctx, m, until) },
+		}, nil
+	case store.DeliverTask:
+		if w.opt.Work != nil {
+			return parcel{secrets: texts(body), send: func(ctx context.Context, until time.Time) error { return w.work(ctx, d, body, until) }}, nil
+		}
+	}
+	return parcel{}, errors.New("this version cannot deliver that kind") // written by a newer one, perhaps, that runs beside it
+}
+
+// mail renders and sends m.
+func (w *Worker) mail(ctx context.Context, m notify.Mail, until time.Time) error {
 	words, err := w.opt.Templates.Render(ctx, m)
 	if err != nil {
 		return fmt.Errorf("template: %w", err)
@@ -110,6 +139,114 @@ func (w *Worker) send(ctx context.Context, d store.Delivery, m notify.Mail, unti
 		return errLate // paused meanwhile: it is another worker's, who will send it too
 	}
 	return w.opt.Sender.Send(ctx, m, words)
+}
+
+// text renders and sends m.
+func (w *Worker) text(ctx context.Context, m notify.SMS, until time.Time) error {
+	words := w.opt.Words.Render(m)
+	if !w.opt.DB.Now().Before(until) {
+		return errLate
+	}
+	return w.opt.Texter.Text(ctx, m, words)
+}
+
+// work does what a request left to be done. Its row goes in the transaction
+// that does it, so that it is done once, whoever else tries.
+func (w *Worker) work(ctx context.Context, d store.Delivery, body []byte, until time.Time) error {
+	if !w.opt.DB.Now().Before(until) {
+		return errLate
+	}
+	return w.opt.Work(ctx, d.Tenant, body, func(tx *store.Tx) error {
+		held, err := tx.DropDelivery(d)
+		if err == nil && !held {
+			err = errLate
+		}
+		return err
+	})
+}
+
+// giveUp buries a delivery and has what it was for taken back.
+func (w *Worker) giveUp(log *slog.Logger, d store.Delivery, body []byte, why error) {
+	if w.bury(log, d, why) {
+		w.unsent(log, d, body)
+	}
+}
+
+// unsent has what a text message was for taken back, once it will never be
+// sent. Of a mail nothing is: its link has expired with it. It is called by the
+// worker alone whose lease held to the end, for another one may have sent the
+// message. The end of Run does not end it.
+func (w *Worker) unsent(log *slog.Logger, d store.Delivery, body []byte) {
+	if d.Kind != store.DeliverSMS || w.opt.Unsent == nil || body == nil {
+		return
+	}
+	err := w.guarded(context.Background(), d, func(ctx context.Context) error { return w.opt.Unsent(ctx, d.Tenant, body) })
+	if err != nil {
+		log.Error("outbox: what an unsent message was for could not be taken back", "err", scrub(err, texts(body)))
+	}
+}
+
+// texts are those in a JSON object, in whatever depth, that may be an address, a
+// number, a code or a link. What is neither of these, such as the name of a
+// task, may be told.
+func texts(body []byte) (list []string) {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return nil
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case string:
+			if strings.ContainsAny(v, "@0123456789") {
+				list = append(list, v)
+			}
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		case map[string]any:
+			for _, e := range v {
+				walk(e)
+			}
+		}
+	}
+	walk(v)
+	return list
+}
+
+// open returns what is in a delivery. A body that will never open is a
+// permanent error; one sealed under another root key may open again, when the
+// operator brings the right key back, and so may what a newer version has
+// written by its own rules.
+func (w *Worker) open(d store.Delivery) ([]byte, error) {
+	if d.Kind != store.DeliverMail && d.Kind != store.DeliverSMS && d.Kind != store.DeliverTask {
+		return nil, nil // unpack says so
+	}
+	body, err := w.opt.Root.Open(store.DeliverySeal, d.ID[:], d.Body)
+	if errors.Is(err, secret.ErrWrongKey) {
+		return nil, fmt.Errorf("the body is %w", err)
+	}
+	if err != nil {
+		return nil, &notify.PermanentError{Err: fmt.Errorf("the body does not open: %w", err)}
+	}
+	return body, nil
+}
+
+// guarded runs f within three quarters of the lease.
+func (w *Worker) guarded(ctx context.Context, d store.Delivery, f func(context.Context) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.opt.Lease*3/4)
+	defer cancel()
+	defer func() {
+		v := recover()
+		if v != nil {
+			// One broken message must not end the server. The value may quote it, so
+			// only the place is logged.
+			w.opt.Log.Error("outbox: panic while sending", "id", d.ID, "kind", d.Kind, "type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+			err = errors.New("the sender panicked; see the log")
+		}
+	}()
+	return f(ctx)
 }
 
 // beyond returns by how much d is older than anybody waits for it.
@@ -136,10 +273,18 @@ func (w *Worker) lost(d store.Delivery) bool {
 	return earlier-ended >= maxLost || earlier >= maxLost && w.beyond(d) > day
 }
 
-// backOff is how long to wait after so many tries: 5 s, doubled each time, at
-// most 5 min, less up to a quarter, so that a mail server which comes back
-// does not meet all of them at once.
-func backOff(tries int) time.Duration {
-	d := min(firstWait<<min(tries-1, 20), worstWait)
-	return d - rand.N(d/4)
+// backOff is how long to wait after a try: 5 s, doubled each time, at most
+// 5 min, less up to a quarter, so that a mail server which comes back does not
+// meet all of them at once. The first tries of a task wait a second: somebody
+// is waiting for what it will mail, and nobody's service is down, only ours was.
+func backOff(d store.Delivery) time.Duration {
+	tries := d.Tries
+	if d.Kind == store.DeliverTask {
+		tries -= quickTries
+	}
+	if tries <= 0 {
+		return time.Second
+	}
+	wait := min(firstWait<<min(tries-1, 20), worstWait)
+	return wait - rand.N(wait/4)
 }

@@ -7,7 +7,7 @@
 // the row away sends again, with the same id, when its lease has run out.
 //
 // It must never do network work in a transaction, send what has expired, or
-// write an address, a code or a link into a log.
+// write an address, a number, a code or a link into a log.
 package outbox
 
 import (
@@ -27,15 +27,28 @@ type Templates interface {
 	Render(ctx context.Context, m notify.Mail) (notify.Rendered, error)
 }
 
+// TextWords puts text messages into words; *notify.SMSWords does.
+type TextWords interface {
+	Render(m notify.SMS) string
+}
+
 // Options are what a Worker is made of.
 type Options struct {
 	DB        *store.DB
 	Root      *secret.Root // opens the bodies
 	Templates Templates
 	Sender    notify.Sender
-	Log       *slog.Logger  // nil: nobody hears
-	Workers   int           // deliveries at one time; zero: 4
-	Lease     time.Duration // zero: 60 s. One delivery gets three quarters of it: more than the Sender's own limit
+	Texter    notify.Texter // nil: text messages wait for one until they expire
+	Words     TextWords     // of text messages
+	// Work does what a request left to be done, in one transaction with done: a
+	// task is done once, though Work may be called again for one that failed.
+	Work func(ctx context.Context, tenant store.TenantID, body []byte, done func(*store.Tx) error) error
+	// Unsent hears of each text message that was given up for good.
+	Unsent func(ctx context.Context, tenant store.TenantID, body []byte) error
+
+	Log     *slog.Logger  // nil: nobody hears
+	Workers int           // deliveries at one time; zero: 4
+	Lease   time.Duration // zero: 60 s. One delivery gets three quarters of it: more than the Sender's own limit
 }
 
 // Worker delivers. It is safe for concurrent use; any number of Workers, in any

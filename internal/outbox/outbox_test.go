@@ -89,10 +89,19 @@ func (r *rig) add(d store.Delivery) {
 	}
 }
 
-func (r *rig) worker(s notify.Sender) *outbox.Worker {
-	return outbox.New(outbox.Options{
+func (r *rig) worker(s notify.Sender) *outbox.Worker { return outbox.New(r.options(s)) }
+
+// alone is a worker with one hand: while it delivers it takes nothing.
+func (r *rig) alone(s notify.Sender) *outbox.Worker {
+	o := r.options(s)
+	o.Workers = 1
+	return outbox.New(o)
+}
+
+func (r *rig) options(s notify.Sender) outbox.Options {
+	return outbox.Options{
 		DB: r.db, Root: r.root, Templates: notify.NewTemplates(notify.Options{}), Sender: s, Log: slog.New(slog.NewTextHandler(r.log, nil)),
-	})
+	}
 }
 
 // deliver runs DeliverNow and checks how many were sent.
@@ -246,7 +255,7 @@ func TestDeliverNow_lateWorkerDoesNotSpeakForTheNext(t *testing.T) {
 		return errors.New("the mail server went away")
 	}})
 	var group sync.WaitGroup
-	first := r.worker(&sender{do: func(context.Context, notify.Mail) error {
+	first := r.alone(&sender{do: func(context.Context, notify.Mail) error {
 		r.clock.Advance(time.Minute) // paused while sending: the lease is over
 		group.Go(func() {
 			if n, err := second.DeliverNow(t.Context()); n != 0 || err != nil {

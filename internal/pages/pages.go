@@ -26,7 +26,8 @@ var files embed.FS
 type Options struct {
 	Auth        *auth.Service
 	Limits      *web.Limits
-	Inbox       Inbox // nil: no development inbox
+	Inbox       Inbox                         // nil: no development inbox
+	Flow        func(*http.Request) auth.Flow // how links in mails that a page causes look
 	SiteURL     string
 	ExternalURL string
 	Version     string
@@ -39,20 +40,22 @@ type Inbox interface {
 
 type pages struct {
 	Options
-	welcome, setup, done, inbox, problem web.Page
-	csrf                                 *http.CrossOriginProtection
+	welcome, setup, done, inbox, problem, undo web.Page
+	csrf                                       *http.CrossOriginProtection
 }
 
 // Mount adds the pages to mux.
 func Mount(mux *http.ServeMux, o Options) {
 	p := &pages{
 		Options: o, csrf: http.NewCrossOriginProtection(),
-		welcome: page("welcome.html"), setup: page("setup.html"), done: page("done.html"), inbox: page("inbox.html"), problem: page("problem.html"),
+		welcome: page("welcome.html"), setup: page("setup.html"), done: page("done.html"), inbox: page("inbox.html"), problem: page("problem.html"), undo: page("undo.html"),
 	}
 	handle := func(pattern string, f web.Func) { mux.Handle(pattern, web.Handle(f, p.fail)) }
 	handle("GET /{$}", p.showWelcome)
 	handle("GET /setup", p.showSetup)
 	handle("POST /setup", p.doSetup)
+	handle("GET /undo", p.showUndo)
+	handle("POST /undo", p.doUndo)
 	if o.Inbox != nil {
 		handle("GET /dev/inbox", p.showInbox)
 		handle("GET /dev/inbox/{id}", p.showMail)
@@ -134,13 +137,20 @@ func problems(err error) string {
 		if ok && slices.Contains(reasons, "length") {
 			return fmt.Sprintf("The password needs at least %v characters.", e.Params["min"])
 		}
-		return "The password needs a character of each of the required sets."
+		if ok && slices.Contains(reasons, "pwned") {
+			return "That password is among those everybody tries first."
+		}
+		return "The password needs more kinds of characters: small and capital letters, digits and symbols."
 	case auth.PasswordTooLong:
 		return "The password is longer than 1,024 bytes."
 	case auth.EmailTaken:
 		return "A user with that address exists already."
 	case auth.SetupClosed:
 		return "This link does not work any more: it is used up, older than 30 minutes, or there is an administrator. Restart the server for a new one, or run: gatehouse user promote ADDRESS"
+	case auth.LinkFailed:
+		return "This link does not work any more: it is used up, too old, or another one took its place."
+	case auth.PhoneTaken:
+		return "Another account has that phone number by now."
 	case auth.NotFound:
 		return "There is nothing here."
 	case auth.BodyTooLarge:
@@ -222,15 +232,16 @@ func (p *pages) showMail(w http.ResponseWriter, r *http.Request) error {
 	return &auth.Error{Code: auth.NotFound}
 }
 
-// inboxJSON handles "GET /dev/inbox.json", for tests: ?to= picks an address.
+// inboxJSON handles "GET /dev/inbox.json", for tests: ?to= picks an address, or
+// a number, whose + a query easily loses.
 func (p *pages) inboxJSON(w http.ResponseWriter, r *http.Request) error {
 	if !local(r) {
 		return &auth.Error{Code: auth.NotFound}
 	}
 	out := []notify.Received{}
-	to := r.URL.Query().Get("to")
+	to := strings.TrimSpace(r.URL.Query().Get("to"))
 	for _, m := range p.Inbox.Messages() {
-		if to == "" || m.To == to {
+		if to == "" || m.To == to || m.To == "+"+to {
 			out = append(out, m)
 		}
 	}

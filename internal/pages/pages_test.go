@@ -27,9 +27,9 @@ type door struct {
 	log bytes.Buffer
 }
 
-func open(t *testing.T, change func(*pages.Options)) *door {
+func open(t *testing.T, change func(*pages.Options), options ...func(*auth.Options)) *door {
 	t.Helper()
-	d := &door{House: authtest.New(t)}
+	d := &door{House: authtest.New(t, options...)}
 	o := pages.Options{
 		Auth: d.Service, SiteURL: "https://site.example", ExternalURL: external, Version: "1.2.3", Inbox: d.Inbox,
 		Limits: &web.Limits{

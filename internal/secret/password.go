@@ -95,8 +95,11 @@ func (h *Hasher) parse(phc string) (verifier, error) {
 	case strings.HasPrefix(phc, "$2"):
 		b, err := parseBcrypt(phc)
 		return verifier{b.matches, true}, err
+	case strings.HasPrefix(phc, "$fbscrypt$"):
+		f, err := parseFBScrypt(phc)
+		return verifier{f.matches, true}, err
 	}
-	return verifier{}, unknown("neither argon2id ($argon2id$…) nor bcrypt ($2a$…, $2b$…, $2y$…)")
+	return verifier{}, unknown("neither argon2id ($argon2id$…), bcrypt ($2a$…, $2b$…, $2y$…) nor Firebase scrypt ($fbscrypt$…)")
 }
 
 // nobody does the work of a hash made today, and matches no password.

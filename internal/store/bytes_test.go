@@ -68,9 +68,10 @@ func keeps(t *testing.T, db *store.DB, key, v string, size int) {
 	short, mid, long := key+v[:min(len(v), 15)], key+v[:min(len(v), 80)], key+v
 	u := newUser(mid)
 	u.Role, u.NewEmail, u.AppMetadata, u.UserMetadata = mid, mid, []byte(mid), []byte(long)
+	u.Phone, u.NewPhone = key+v[:min(len(v), 5)], key+v[:min(len(v), 5)] // three times that is all the room there is
 	id := store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: short, Issuer: mid, Subject: mid, Email: mid, Data: []byte(long)}
 	cred := store.Credential{ID: store.NewCredentialID(), UserID: u.ID, Kind: short, Lookup: []byte(key + v[:min(len(v), 900)]), Data: []byte(long)}
-	s := store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(long), UserAgent: key + v[:min(len(v), 330)], IP: short}
+	s := store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(long), UserAgent: key + v[:min(len(v), 330)], IP: short, Name: mid, Device: mid}
 	q := newChallenge(db, u.ID, short, short)
 	q.SentTo, q.CodeHash, q.Data = mid, []byte(short), []byte(long)
 	e := store.Event{Name: short, Actor: mid, UserID: u.ID, IP: short, RequestID: mid, Data: []byte(long)}
@@ -99,7 +100,7 @@ func keeps(t *testing.T, db *store.DB, key, v string, size int) {
 	} else {
 		check("a delivery's kind", taken[0].Kind, cleaned(short))
 		check("a delivery's body", string(taken[0].Body), long)
-		write(t, db, func(tx *store.Tx) error { return tx.BuryDelivery(taken[0], long) })
+		write(t, db, func(tx *store.Tx) error { return second(tx.BuryDelivery(taken[0], long)) })
 	}
 	read(t, db, func(tx *store.Tx) error {
 		got, err := tx.UserByEmail(mid)
@@ -108,6 +109,12 @@ func keeps(t *testing.T, db *store.DB, key, v string, size int) {
 			return nil
 		}
 		check("an address", got.Email, cleaned(mid))
+		check("numbers", got.Phone+got.NewPhone, cleaned(u.Phone)+cleaned(u.NewPhone))
+		byNumber, err := tx.UserByPhone(u.Phone)
+		check("a number", byNumber.ID.String(), u.ID.String())
+		if err != nil {
+			t.Errorf("%.100q: looked for by its number: %v", v, err)
+		}
 		check("a role", got.Role, cleaned(mid))
 		check("a wanted address", got.NewEmail, cleaned(mid))
 		check("metadata", string(got.AppMetadata), cleaned(mid))
@@ -122,10 +129,15 @@ func keeps(t *testing.T, db *store.DB, key, v string, size int) {
 		if err != nil || !bytes.Equal(c.Data, cred.Data) || c.UserID != u.ID {
 			t.Errorf("%.100q: a credential came out otherwise, %v", v, err)
 		}
-		_, hash, err := tx.PasswordByEmail(mid)
-		check("a hash", string(hash), long)
+		who, err := tx.KnownByEmail(mid)
+		check("a hash", string(who.Hash), long)
 		s2, err2 := tx.Session(s.ID)
 		check("a user agent", s2.UserAgent, cleaned(s.UserAgent))
+		check("a session's name and device", s2.Name+s2.Device, cleaned(mid)+cleaned(mid))
+		known, _, err8 := tx.DeviceKnown(u.ID, cleaned(mid))
+		if !known {
+			t.Errorf("%.100q: a device is not known by its name", v)
+		}
 		check("a session's data", string(s2.AMR)+s2.IP, cleaned(long)+cleaned(short))
 		q2, alive, err3 := tx.TokenChallenge(q.TokenHash)
 		check("a question's data", string(q2.Data)+q2.Kind+q2.SentTo, cleaned(long)+cleaned(short)+cleaned(mid))
@@ -144,7 +156,7 @@ func keeps(t *testing.T, db *store.DB, key, v string, size int) {
 		if found != 0 {
 			t.Errorf("%.100q: found what is in no name", v)
 		}
-		return errors.Join(err, err2, err3, err4, err5, err6, err7)
+		return errors.Join(err, err2, err3, err4, err5, err6, err7, err8)
 	})
 	if n := users(t, db); n != 1 {
 		t.Errorf("%.100q: %d users there are, want 1", v, n)

@@ -80,7 +80,7 @@ func (tx *Tx) TryCode(kind string, subject []byte, max int) (Challenge, error) {
 	if n == 0 {
 		return Challenge{}, ErrNotFound
 	}
-	return tx.challenge(`kind = ? AND subject = ?`, kind, subject)
+	return tx.Challenge(kind, subject)
 }
 
 // AskedAt returns the subjects of the newest living questions of a kind that
@@ -118,9 +118,16 @@ func (tx *Tx) UseChallenge(id ChallengeID, kind string, subject []byte) (bool, e
 	return n == 1, err
 }
 
-// DropChallenges voids every unanswered question to a user.
-func (tx *Tx) DropChallenges(user UserID) error {
-	return tx.later(`UPDATE challenges`+tx.by("challenges_user")+` SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0`, micros(tx.Now), tx.Tenant, user)
+// DropChallenges voids every unanswered question to a user but those of a
+// kind to spare (empty: none).
+func (tx *Tx) DropChallenges(user UserID, spare string) error {
+	return tx.later(`UPDATE challenges`+tx.by("challenges_user")+` SET used_at = ? WHERE tenant_id = ? AND user_id = ? AND used_at = 0 AND kind <> ?`,
+		micros(tx.Now), tx.Tenant, user, spare)
+}
+
+// Challenge returns the newest challenge of a kind to a subject, used or not.
+func (tx *Tx) Challenge(kind string, subject []byte) (Challenge, error) {
+	return tx.challenge(`kind = ? AND subject = ?`, kind, subject)
 }
 
 func (tx *Tx) challenge(where string, args ...any) (Challenge, error) {

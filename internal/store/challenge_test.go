@@ -198,7 +198,11 @@ func TestDropChallenges_voidsWhatIsUnanswered(t *testing.T) {
 		if got, want := alive(), [3]bool{true, true, true}; got != want {
 			t.Errorf("before dropping any %v live, want %v", got, want)
 		}
-		write(t, db, func(tx *store.Tx) error { return tx.DropChallenges(u.ID) })
+		write(t, db, func(tx *store.Tx) error { return tx.DropChallenges(u.ID, "invite") })
+		if got, want := alive(), [3]bool{false, true, true}; got != want {
+			t.Errorf("after dropping all of hers but invitations %v live, want %v", got, want)
+		}
+		write(t, db, func(tx *store.Tx) error { return tx.DropChallenges(u.ID, "") })
 		if got, want := alive(), [3]bool{false, false, true}; got != want {
 			t.Errorf("after dropping all of hers %v live, want %v", got, want)
 		}

@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Credential is something a user proves themselves with. Its Data is read and
 // written only by the way in named Kind, so a new way needs no new table.
@@ -57,16 +60,31 @@ func (tx *Tx) DropCredentials(user UserID) error {
 	return tx.later(`DELETE FROM credentials`+tx.byDropping("credentials_user")+` WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)
 }
 
-// PasswordByEmail returns the user with that address and the hash of their
-// password, empty when they have none: one statement.
-func (tx *Tx) PasswordByEmail(email string) (id UserID, hash []byte, err error) {
-	if email == "" {
-		return id, nil, ErrNotFound
+// Known is who has an address or number, as much of them as a password is
+// judged by.
+type Known struct {
+	ID              UserID
+	Hash            []byte // of their password; empty: they have none
+	EmailVerifiedAt time.Time
+	PhoneVerifiedAt time.Time
+}
+
+// KnownByEmail returns who has that address: one statement.
+func (tx *Tx) KnownByEmail(email string) (Known, error) { return tx.known(`u.email = ?`, email) }
+
+// KnownByPhone returns who has that number.
+func (tx *Tx) KnownByPhone(phone string) (Known, error) { return tx.known(`u.phone = ?`, phone) }
+
+func (tx *Tx) known(where, arg string) (k Known, err error) {
+	if arg == "" {
+		return k, ErrNotFound
 	}
-	err = tx.row(`SELECT u.id, c.data FROM users u
+	var email, phone int64
+	err = tx.row(`SELECT u.id, c.data, u.email_verified_at, u.phone_verified_at FROM users u
 		LEFT JOIN credentials c ON c.tenant_id = u.tenant_id AND c.kind = 'password' AND c.lookup = u.id
-		WHERE u.tenant_id = ? AND u.email = ?`, []any{tx.Tenant, email}, &id, &hash)
-	return id, hash, err
+		WHERE u.tenant_id = ? AND `+where, []any{tx.Tenant, arg}, &k.ID, &k.Hash, &email, &phone)
+	k.EmailVerifiedAt, k.PhoneVerifiedAt = instant(email), instant(phone)
+	return k, err
 }
 
 // PasswordOf returns the hash of a user's password, or ErrNotFound.

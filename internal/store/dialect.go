@@ -33,6 +33,11 @@ type dialect struct {
 	by, byDropping string
 	// countUsers adds to a counter that need not exist yet.
 	countUsers string
+	// orHold ends the INSERT of a counter that may be there already: then it is
+	// locked, until the commit, and stays as it is. To lock it by half, as INSERT
+	// IGNORE of MySQL does, would have two who count at one instant wait for each
+	// other.
+	orHold string
 	// asText turns the JSON of a column into text that LIKE takes, with the
 	// column's name for %.
 	asText string
@@ -87,7 +92,7 @@ type names struct {
 // tables are the tables of the schema, which statements call by these names.
 var tables = map[string]bool{
 	"tenants": true, "server_values": true, "users": true, "identities": true, "credentials": true, "sessions": true,
-	"challenges": true, "events": true, "outbox": true, "signing_keys": true, "leases": true, "user_counts": true,
+	"challenges": true, "events": true, "outbox": true, "signing_keys": true, "leases": true, "user_counts": true, "counters": true,
 }
 
 // indexes are those that statements name.
@@ -136,6 +141,11 @@ func (n names) translate(query string) string {
 			continue
 		}
 		w := query[:word]
+		if last == "INDEX" && (w == "IF" || w == "NOT" || w == "EXISTS") { // its name is yet to come
+			b.WriteString(w)
+			query = query[word:]
+			continue
+		}
 		if (beforeTable[last] && tables[w]) || (last == "INDEX" || last == "BY" && indexes[w]) && n.indexed() {
 			b.WriteString(n.prefix)
 		}

@@ -72,8 +72,13 @@ func plain(t testing.TB, address string) *sql.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver, dsn := "pgx", address
+	driver, dsn := "pgx", ""
 	switch u.Scheme {
+	case "postgres":
+		q := u.Query()
+		q.Set("default_query_exec_mode", "describe_exec") // a migration may change what was prepared before
+		u.RawQuery = q.Encode()
+		dsn = u.String()
 	case "sqlite":
 		driver, dsn = "sqlite", "file:"+strings.TrimPrefix(address, "sqlite:")+"?_busy_timeout=10000"
 	case "mysql":

@@ -20,9 +20,11 @@ func TestWrite_losesNoChangeOfAUserThatItRead(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
 		nodes := []*store.DB{db, storetest.Again(t, db)}
 		u := addUser(t, db, "ada@example.com")
+		u.Phone = "491512345678"
 		s := addSession(t, db, u.ID)
 		write(t, db, func(tx *store.Tx) error {
 			return errors.Join(
+				tx.SetUser(&u),
 				tx.AddPassword(u.ID, []byte("hash")),
 				tx.AddIdentity(store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: "email", Subject: "ada", Data: []byte(`{}`)}),
 				tx.AddIdentity(store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: "apple", Subject: "ada", Data: []byte(`{}`)}))
@@ -53,6 +55,11 @@ func TestWrite_losesNoChangeOfAUserThatItRead(t *testing.T) {
 				"UserPassword", func(tx *store.Tx) (store.User, error) { u, _, err := tx.UserPassword(u.ID); return u, err },
 				func(u *store.User) { tick(&u.BannedUntil) },
 				func(u store.User) int64 { return u.BannedUntil.UnixMicro() },
+			},
+			{
+				"UserByPhone", func(tx *store.Tx) (store.User, error) { return tx.UserByPhone(u.Phone) },
+				func(u *store.User) { u.VerifiedFactors++ },
+				func(u store.User) int64 { return int64(u.VerifiedFactors) },
 			},
 		}
 		var group sync.WaitGroup
@@ -133,8 +140,10 @@ func TestRead_waitsForNoWriter(t *testing.T) {
 						t.Errorf("a reader saw the role %q, which is not committed", seen.Role)
 					}
 					_, _, err2 := tx.UserPassword(u.ID)
-					_, _, err3 := tx.PasswordByEmail(u.Email)
-					return errors.Join(err, err2, err3)
+					_, err3 := tx.KnownByEmail(u.Email)
+					_, _, err4 := tx.DeviceKnown(u.ID, "")
+					_, err5 := tx.SessionsOf(u.ID, true, 10)
+					return errors.Join(err, err2, err3, err4, err5)
 				})
 				if err != nil {
 					return err

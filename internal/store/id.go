@@ -40,6 +40,20 @@ type (
 // goes to third parties and must not tell when they signed up.
 func NewUserID() UserID { return UserID(uuid.New()) }
 
+// UserIDOf and IdentityIDOf return ids made of given bytes, which look like any
+// other: for those that do not exist and must be named the same each time.
+func UserIDOf(b [32]byte) UserID { return UserID(shape(b)) }
+
+// IdentityIDOf is UserIDOf for an identity.
+func IdentityIDOf(b [32]byte) IdentityID { return IdentityID(shape(b)) }
+
+// shape makes a version 4 UUID of bytes.
+func shape(b [32]byte) (u uuid.UUID) {
+	copy(u[:], b[:])
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u
+}
+
 // newOrdered returns a version 7 UUID (RFC 9562 §5.7): rows that come and go
 // in time order keep their index small.
 func newOrdered[kind any]() ID[kind] { return ID[kind](uuid.Must(uuid.NewV7())) }
@@ -73,6 +87,9 @@ func ParseUserID(s string) (UserID, error) { return ParseID[userKind](s) }
 
 // ParseSessionID reads the text form of a session's id.
 func ParseSessionID(s string) (SessionID, error) { return ParseID[sessionKind](s) }
+
+// ParseIdentityID reads the text form of an identity's id.
+func ParseIdentityID(s string) (IdentityID, error) { return ParseID[identityKind](s) }
 
 // String returns the 36-character form.
 func (i ID[kind]) String() string { return uuid.UUID(i).String() }

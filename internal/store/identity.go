@@ -71,6 +71,11 @@ func (tx *Tx) SetIdentitySignIn(user UserID, provider string) error {
 		micros(tx.Now), micros(tx.Now), tx.Tenant, user, provider)
 }
 
+// DropIdentity deletes one identity.
+func (tx *Tx) DropIdentity(id IdentityID) error {
+	return tx.later(`DELETE FROM identities WHERE tenant_id = ? AND id = ?`, tx.Tenant, id)
+}
+
 // DropIdentities deletes all identities of a user.
 func (tx *Tx) DropIdentities(user UserID) error {
 	return tx.later(`DELETE FROM identities`+tx.byDropping("identities_user")+` WHERE tenant_id = ? AND user_id = ?`, tx.Tenant, user)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -189,9 +190,12 @@ func TestMigrations_ofMySQLRunTwice(t *testing.T) {
 	if !slices.Contains(storetest.Engines(), "mysql") {
 		t.Skip("MySQL is not tested")
 	}
-	ups, downs := statements(t, "0001_begin.sql"), statements(t, "0002_many_nodes.sql")
-	up, down := append(ups[0], downs[0]...), append(downs[1], ups[1]...)
-	if len(up) < 14 || len(down) < 12 {
+	var up, down []string
+	for _, name := range mysqlMigrations(t) {
+		halves := statements(t, name)
+		up, down = append(up, steps(halves[0])...), append(steps(halves[1]), down...)
+	}
+	if len(up) < 17 || len(down) < 15 {
 		t.Fatalf("found %d statements up and %d down: the files were not read as they are", len(up), len(down))
 	}
 	url := storetest.URL(t, "mysql")
@@ -227,8 +231,8 @@ func TestMigrations_ofMySQLHarmNothingWhenRunLate(t *testing.T) {
 			addUser(t, db, fmt.Sprint("u", i))
 		}
 		before := contents(t, engine, pool)
-		for _, name := range []string{"0001_begin.sql", "0002_many_nodes.sql"} {
-			do(t, pool, statements(t, name)[0]...)
+		for _, name := range mysqlMigrations(t) {
+			do(t, pool, steps(statements(t, name)[0])...)
 		}
 		after := contents(t, engine, pool)
 		for _, table := range ourTables() {
@@ -240,6 +244,85 @@ func TestMigrations_ofMySQLHarmNothingWhenRunLate(t *testing.T) {
 			t.Errorf("%d users, and the total says %d; want 21", there, said)
 		}
 	})
+}
+
+// What MySQL prepares is gone with the connection: whoever continues after one
+// that was killed begins the file anew, whichever statement was the last.
+//
+// Mission: C04
+func TestMigrations_ofMySQLBeginAnewAfterAnyStatement(t *testing.T) {
+	if !slices.Contains(storetest.Engines(), "mysql") {
+		t.Skip("MySQL is not tested")
+	}
+	pool := plain(t, storetest.MigratedURL(t, "mysql"))
+	run := func(list []string) { // on a connection that nobody uses afterwards
+		t.Helper()
+		c, err := pool.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			_, err := c.ExecContext(t.Context(), s)
+			if err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+		}
+		_ = c.Raw(func(any) error { return driver.ErrBadConn })
+		_ = c.Close()
+	}
+	names := mysqlMigrations(t)
+	full := shape(t, "mysql", pool)
+	for _, name := range slices.Backward(names[1:]) { // the first is of tables alone, which the test above knows
+		halves := statements(t, name)
+		up, down := halves[0], halves[1]
+		run(down)
+		without := shape(t, "mysql", pool)
+		for n := range len(up) {
+			run(up[:n])
+			run(up)
+			if diff := cmp.Diff(full, shape(t, "mysql", pool)); diff != "" {
+				t.Errorf("%s, killed after statement %d on its way up (-clean +got):\n%s", name, n, diff)
+			}
+			run(down)
+		}
+		for n := range len(down) {
+			run(up)
+			run(down[:n])
+			run(down)
+			if diff := cmp.Diff(without, shape(t, "mysql", pool)); diff != "" {
+				t.Errorf("%s, killed after statement %d on its way down (-clean +got):\n%s", name, n, diff)
+			}
+		}
+		full = without
+	}
+}
+
+// mysqlMigrations are the names of the files, in order.
+func mysqlMigrations(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := os.ReadDir("migrations/mysql")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d migrations, %v", len(files), err)
+	}
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// steps puts together the statements that only work together, from the one that
+// decides what is to be prepared to the one that forgets it.
+func steps(list []string) (all []string) {
+	open := false
+	for _, s := range list {
+		if open {
+			all[len(all)-1] += "; " + s
+		} else {
+			all = append(all, s)
+		}
+		open = strings.HasPrefix(s, "SET @") || open && !strings.HasPrefix(s, "DEALLOCATE")
+	}
+	return all
 }
 
 // statements reads the two halves of a migration of MySQL.

@@ -24,6 +24,7 @@ var mysqlDialect = &dialect{
 	holdFirst:  `SELECT 1 INTO @held FROM users u WHERE u.tenant_id = ? AND % FOR UPDATE`,
 	claim:      ` FOR UPDATE SKIP LOCKED`,
 	by:         ` FORCE KEY (%)`,
+	orHold:     ` ON DUPLICATE KEY UPDATE n = n`,
 	countUsers: `INSERT INTO user_counts (tenant_id, slot, n) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE n = n + VALUES(n)`,
 	asText:     `%`,
 	clock:      `SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS SIGNED)`,

@@ -20,7 +20,7 @@ import (
 func ourTables() []string {
 	return []string{
 		"tenants", "server_values", "users", "identities", "credentials", "sessions", "challenges", "events", "outbox",
-		"signing_keys", "leases", "user_counts",
+		"signing_keys", "leases", "user_counts", "counters",
 	}
 }
 
@@ -87,7 +87,8 @@ func useAll(t *testing.T, db *store.DB) {
 		return errors.Join(err, err2, tx.SetUser(&u), tx.DropUser(gone.ID), tx.SetPassword(u.ID, []byte("new")),
 			tx.AddDelivery(store.Delivery{ID: store.NewDeliveryID(), Kind: store.DeliverMail, Body: []byte("b")}),
 			second(tx.Rotate(b.session.ID, 1, "192.0.2.1", "agent")), tx.CapSessions(u.ID, 1, store.SessionID{}, "cap"),
-			tx.RetireSigningKeys("none", tx.Now), tx.SetIdentitySignIn(u.ID, "email"))
+			tx.RetireSigningKeys("none", tx.Now), tx.SetIdentitySignIn(u.ID, "email"),
+			second(tx.Count("hello", u.ID[:], time.Hour, 1)), second(tx.NameSession(b.session.ID, u.ID, "mine")))
 	})
 	write(t, db, func(tx *store.Tx) error {
 		_, err := tx.TakeDeliveries(10, time.Minute)

@@ -6,7 +6,7 @@ import "time"
 type Delivery struct {
 	ID        DeliveryID
 	Tenant    TenantID
-	Kind      string // who delivers it: "mail"
+	Kind      string // who delivers it: DeliverMail, DeliverSMS, DeliverTask
 	Body      []byte // sealed
 	Tries     int    // this one included, once taken
 	ExpiresAt time.Time
@@ -64,10 +64,11 @@ func (tx *Tx) PutBackDelivery(d Delivery, due time.Time, why string) error {
 	return err
 }
 
-// BuryDelivery keeps a delivery that will never be sent, without its body.
-func (tx *Tx) BuryDelivery(d Delivery, why string) error {
-	_, err := tx.exec(`UPDATE outbox SET dead_at = ?, last_error = ?, body = ? WHERE id = ? AND due_at = ?`, micros(tx.Now), why, []byte{}, d.ID, d.leasedUntil)
-	return err
+// BuryDelivery keeps a delivery that will never be sent, without its body, and
+// reports whether the lease still held.
+func (tx *Tx) BuryDelivery(d Delivery, why string) (bool, error) {
+	n, err := tx.exec(`UPDATE outbox SET dead_at = ?, last_error = ?, body = ? WHERE id = ? AND due_at = ?`, micros(tx.Now), why, []byte{}, d.ID, d.leasedUntil)
+	return n == 1, err
 }
 
 // NextDelivery returns when the next delivery is due; the zero time: none is.
@@ -83,8 +84,12 @@ func (tx *Tx) CountDeliveries() (waiting, dead int, err error) {
 	return waiting, dead, err
 }
 
-// DeliverMail is the kind of delivery whose body is a message to mail.
-const DeliverMail = "mail"
+// The kinds of delivery.
+const (
+	DeliverMail = "mail" // the body is a message to mail
+	DeliverSMS  = "sms"  // the body is a text message
+	DeliverTask = "task" // the body is what a request left to be done after its answer
+)
 
 // DeliverySeal is the purpose bodies are sealed for; the delivery's id is
 // bound to the seal, so that no body serves another row.

@@ -72,7 +72,7 @@ func TestDelivery_aLostLeaseDecidesNothing(t *testing.T) {
 			if dropped {
 				t.Error("a worker whose lease was over took away what the next one works on")
 			}
-			return errors.Join(err, tx.PutBackDelivery(late, tx.Now, "late"), tx.BuryDelivery(late, "late"))
+			return errors.Join(err, tx.PutBackDelivery(late, tx.Now, "late"), second(tx.BuryDelivery(late, "late")))
 		})
 		take(t, db, 1, 0) // it was not put back
 		write(t, db, func(tx *store.Tx) error {
@@ -115,7 +115,7 @@ func TestBuryDelivery_isNeverTakenAgain(t *testing.T) {
 		addDelivery(t, db, "body")
 		addDelivery(t, db, "body")
 		d := take(t, db, 1, 1)[0]
-		write(t, db, func(tx *store.Tx) error { return tx.BuryDelivery(d, "550 no") })
+		write(t, db, func(tx *store.Tx) error { return second(tx.BuryDelivery(d, "550 no")) })
 		clock.Advance(24 * time.Hour)
 		if got := take(t, db, 10, 1)[0]; got.ID == d.ID {
 			t.Error("a buried delivery was taken")
@@ -144,7 +144,7 @@ func TestSweep_goesInBitesAndSparesTheLiving(t *testing.T) {
 			addDelivery(t, db, "body")
 		}
 		for _, d := range take(t, db, 3, 3) {
-			write(t, db, func(tx *store.Tx) error { return tx.BuryDelivery(d, "no") })
+			write(t, db, func(tx *store.Tx) error { return second(tx.BuryDelivery(d, "no")) })
 		}
 		// What lives: beside each sort, one that is an instant too young.
 		clock.Advance(time.Hour + time.Microsecond)
@@ -157,7 +157,7 @@ func TestSweep_goesInBitesAndSparesTheLiving(t *testing.T) {
 		addDelivery(t, db, "waits")
 		addDelivery(t, db, "dies now")
 		dead := take(t, db, 2, 2)[1]
-		write(t, db, func(tx *store.Tx) error { return tx.BuryDelivery(dead, "no") })
+		write(t, db, func(tx *store.Tx) error { return second(tx.BuryDelivery(dead, "no")) })
 
 		clock.Advance(time.Minute)
 		for i, want := range []int{2, 2, 2, 1, 0} /* of the kind that has most */ {

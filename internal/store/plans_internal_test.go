@@ -64,7 +64,7 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 		_, _ = tx.User(u.ID)
 		_, _ = tx.UserByEmail(u.Email)
 		_, _, _ = tx.UserPassword(u.ID)
-		_, _, _ = tx.PasswordByEmail(u.Email)
+		_, _ = tx.KnownByEmail(u.Email)
 		_, _, _ = tx.SessionUser(s.ID)
 		_, _ = tx.Session(s.ID)
 		_, _ = tx.Rotate(s.ID, 1, "", "")
@@ -72,12 +72,24 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 		_, _ = tx.EndSessions(u.ID, SessionID{15: 1}, "")
 		_, _ = tx.CapSessions(u.ID, 1, s.ID, ""), tx.SetUser(&u)
 		_, _ = tx.SetIdentity(i), tx.SetIdentitySignIn(u.ID, "email")
-		_, _ = tx.SetChallenge(q, time.Hour), tx.DropChallenges(u.ID)
+		_, _ = tx.SetChallenge(q, time.Hour), tx.DropChallenges(u.ID, "")
 		_, _ = tx.UseToken(q.TokenHash)
 		_, _ = tx.TryCode(q.Kind, q.Subject, 5)
 		_, _ = tx.AskedAt(q.Kind, q.SentTo, 3)
 		_, _ = tx.UseChallenge(q.ID, q.Kind, q.Subject)
 		_, _ = tx.EmailTaken(u.Email)
+		_, _ = tx.PhoneTaken("491512345678")
+		_, _ = tx.UserByPhone("491512345678")
+		_, _ = tx.KnownByPhone("491512345678")
+		_, _ = tx.SessionsOf(u.ID, false, 10)
+		_, _ = tx.SessionsOf(u.ID, true, 10)
+		_, _, _ = tx.DeviceKnown(u.ID, "device")
+		_, _ = tx.NameSession(s.ID, u.ID, "name")
+		_, _ = tx.Challenge(q.Kind, q.Subject)
+		for range 2 { // the second is one too many, which asks when the window ends
+			_, _ = tx.Count("name", u.ID[:], time.Hour, 1)
+		}
+		_, _ = tx.Uncount("name", u.ID[:]), tx.DropIdentity(i.ID)
 		_, _ = tx.EventsOf(u.ID, 10)
 		_, _, _ = tx.UserPage(UserFilter{Limit: 1})
 		_, _, _ = tx.UserPage(UserFilter{Limit: 1, Offset: 1})
@@ -93,6 +105,7 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 	if len(rec.queries) < 30 {
 		t.Fatalf("%d statements were looked at", len(rec.queries))
 	}
+	counts := 0
 	for n, query := range rec.queries {
 		rows, err := pool.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+query, rec.args[n]...)
 		if err != nil {
@@ -113,11 +126,20 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 			t.Error(rows.Err())
 		}
 		rows.Close()
+		if strings.Contains(query, "counters") && !strings.HasPrefix(query, "INSERT") {
+			counts++
+			if len(steps) != 1 || !strings.Contains(steps[0], "USING PRIMARY KEY (tenant_id=? AND name=? AND subject=?)") {
+				t.Errorf("%s\nfinds no counter by its key: %s", query, fmt.Sprint(steps))
+			}
+		}
 		for _, step := range steps {
 			step = strings.TrimSuffix(step, " LEFT-JOIN")
 			if broad.MatchString(step) && !strings.HasPrefix(step, "SCAN kept") && !strings.Contains(step, "users_created") && !strings.Contains(step, "user_counts") && step != "SCAN CONSTANT ROW" {
 				t.Errorf("%s\nwalks over all: %s", strings.Join(strings.Fields(query), " "), fmt.Sprint(steps))
 			}
 		}
+	}
+	if counts != 4 {
+		t.Errorf("%d statements about a counter were looked at, want 4", counts)
 	}
 }

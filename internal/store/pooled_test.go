@@ -171,7 +171,11 @@ func wholeLife(t *testing.T, db *store.DB, email string) error {
 	}
 	var id store.UserID
 	var hash []byte
-	err = db.Read(t.Context(), home, func(tx *store.Tx) (err error) { id, hash, err = tx.PasswordByEmail(email); return err })
+	err = db.Read(t.Context(), home, func(tx *store.Tx) error {
+		who, err := tx.KnownByEmail(email)
+		id, hash = who.ID, who.Hash
+		return err
+	})
 	if err != nil || id != u.ID || string(hash) != "hash" {
 		return fmt.Errorf("look-up: %s with %q, %w", id, hash, err)
 	}

@@ -52,9 +52,9 @@ func TestTx_looksUpByteForByte(t *testing.T) {
 				if !errors.Is(err, store.ErrNotFound) {
 					t.Errorf("UserByEmail(%q) = %s, %v; want ErrNotFound", e, u.ID, err)
 				}
-				_, _, err = tx.PasswordByEmail(e)
+				_, err = tx.KnownByEmail(e)
 				if !errors.Is(err, store.ErrNotFound) {
-					t.Errorf("PasswordByEmail(%q): %v; want ErrNotFound", e, err)
+					t.Errorf("KnownByEmail(%q): %v; want ErrNotFound", e, err)
 				}
 				return nil
 			})
@@ -86,6 +86,7 @@ func TestTx_everyFieldOfAUserSurvives(t *testing.T) {
 			Phone: "4915112345678", PhoneVerifiedAt: tick(), NewEmail: "a@example.org", EmailChangeProved: store.NewAddress,
 			EmailChangeSentAt: tick(), ConfirmationSentAt: tick(), RecoverySentAt: tick(), ReauthenticationSentAt: tick(),
 			InvitedAt: tick(), LastSignInAt: tick(), BannedUntil: tick(), DeletedAt: tick(), IsAnonymous: true,
+			NewPhone: "4915187654321", PhoneChangeSentAt: tick(), VerifiedFactors: 3,
 			AppMetadata: []byte(`{"a":1}`), UserMetadata: []byte(`{"u":"ü\u0000"}`), CreatedAt: tick(), UpdatedAt: tick(),
 		}
 		write(t, db, func(tx *store.Tx) error { return tx.AddUser(u) })
@@ -106,6 +107,7 @@ func TestTx_everyFieldOfAUserSurvives(t *testing.T) {
 			ID: u.ID, Aud: "app", Role: "chief", Email: "b@example.com", EmailVerifiedAt: tick(), Phone: "1", PhoneVerifiedAt: tick(),
 			NewEmail: "c@example.org", EmailChangeProved: store.OldAddress, EmailChangeSentAt: tick(), ConfirmationSentAt: tick(),
 			RecoverySentAt: tick(), ReauthenticationSentAt: tick(), InvitedAt: tick(), LastSignInAt: tick(), BannedUntil: tick(),
+			NewPhone: "2", PhoneChangeSentAt: tick(), VerifiedFactors: 1,
 			DeletedAt: tick(), AppMetadata: []byte(`{"a":2}`), UserMetadata: []byte(`{}`), CreatedAt: u.CreatedAt,
 		}
 		write(t, db, func(tx *store.Tx) error { return tx.SetUser(&u) })
@@ -312,10 +314,10 @@ func TestTx_passwordsAreSetReadAndNeverEmpty(t *testing.T) {
 			t.Helper()
 			var h []byte
 			read(t, db, func(tx *store.Tx) error {
-				id, got, err := tx.PasswordByEmail(u.Email)
-				h = got
-				if id != u.ID {
-					t.Errorf("PasswordByEmail found %s, want %s", id, u.ID)
+				who, err := tx.KnownByEmail(u.Email)
+				h = who.Hash
+				if who.ID != u.ID {
+					t.Errorf("KnownByEmail found %s, want %s", who.ID, u.ID)
 				}
 				return err
 			})

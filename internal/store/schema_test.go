@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -162,22 +163,29 @@ func TestStepDown_undoesWhatLosesNothingAndNoMore(t *testing.T) {
 			addUser(t, db, fmt.Sprint("u", i))
 		}
 		for range 2 { // down and up, twice
-			undone, err := db.StepDown(t.Context())
-			if err != nil || undone.Version != 2 || undone.Applied {
-				t.Fatalf("a step down: %+v, %v; want number 2 undone", undone, err)
+			for version := int64(3); version > 1; version-- {
+				undone, err := db.StepDown(t.Context())
+				if err != nil || undone.Version != version || undone.Applied {
+					t.Fatalf("a step down: %+v, %v; want number %d undone", undone, err, version)
+				}
+				all, err := db.Migrations(t.Context())
+				for _, m := range all {
+					if m.Applied != (m.Version < version) {
+						t.Errorf("after a step down from %d: %+v; want those before it", version, m)
+					}
+				}
+				if err != nil || len(all) != len(before) {
+					t.Errorf("after a step down from %d: %d steps, %v; want %d", version, len(all), err, len(before))
+				}
 			}
-			all, err := db.Migrations(t.Context())
-			if err != nil || len(all) < 2 || !all[0].Applied || all[1].Applied {
-				t.Errorf("after a step down: %+v, %v; want the first alone", all, err)
-			}
-			_, err = db.StepDown(t.Context())
+			_, err := db.StepDown(t.Context())
 			if err == nil || !strings.Contains(err.Error(), "0001_begin.sql cannot be undone") || !strings.Contains(err.Error(), "backup") {
 				t.Errorf("a step down from the first: %v; want it refused, with what to do instead", err)
 			}
 			do(t, pool, `DELETE FROM users WHERE email = 'u4'`) // what an older program does, which knows no counts
 			applied, err := db.Migrate(t.Context())
-			if err != nil || len(applied) != 1 || applied[0].Version != 2 {
-				t.Errorf("up again: %+v, %v; want number 2", applied, err)
+			if err != nil || len(applied) != 2 || applied[0].Version != 2 || applied[1].Version != 3 {
+				t.Errorf("up again: %+v, %v; want numbers 2 and 3", applied, err)
 			}
 		}
 		if diff := cmp.Diff(full, shape(t, engine, pool)); diff != "" {
@@ -242,5 +250,55 @@ func TestMigrate_besideANewerSchema(t *testing.T) {
 				t.Errorf("%s was touched (-before +after):\n%s", what, diff)
 			}
 		}
+	})
+}
+
+// What a program writes that knows none of the columns that came after the
+// first migration, is whole on today's schema: it serves beside this one while
+// nodes are replaced.
+//
+// Mission: C04
+func TestMigrations_leaveOlderProgramsWhole(t *testing.T) {
+	onAll(t, func(t *testing.T, engine, url string) {
+		db := node(t, store.Options{URL: url, MaxConns: 2})
+		pool := plain(t, url)
+		ada := addUser(t, db, "ada@example.com")
+		u, s := store.NewUserID(), store.NewSessionID()
+		id := func(b [16]byte) string {
+			if engine == "postgres" {
+				return fmt.Sprintf(`'\x%x'`, b)
+			}
+			return fmt.Sprintf("x'%x'", b)
+		}
+		nobody := id([16]byte{})
+		do(t, pool,
+			`INSERT INTO users (tenant_id, id, aud, role, email, email_verified_at, phone, phone_verified_at, new_email, email_change_proved, email_change_sent_at,
+				confirmation_sent_at, recovery_sent_at, reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous,
+				app_metadata, user_metadata, created_at, updated_at)
+				VALUES (`+nobody+`, `+id(u)+`, 'web', 'member', 'bob@example.com', 1, NULL, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, FALSE, '{}', '{}', 1, 1)`,
+			`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
+				not_after, created_at, refreshed_at, ended_at, end_reason) VALUES (`+nobody+`, `+id(s)+`, `+id(u)+`, 1, 0, 0, 1, '[]', '', '', 0, 1, 1, 0, '')`)
+		write(t, db, func(tx *store.Tx) error {
+			got, err := tx.User(ada.ID)
+			got.NewPhone, got.PhoneChangeSentAt, got.VerifiedFactors = "491512345678", tx.Now, 2
+			return errors.Join(err, tx.SetUser(&got))
+		})
+		do(t, pool, `UPDATE users SET role = 'chief', new_email = '' WHERE email = 'ada@example.com'`) // by its own columns
+		read(t, db, func(tx *store.Tx) error {
+			bob, err := tx.UserByEmail("bob@example.com")
+			if bob.ID != u || bob.NewPhone != "" || !bob.PhoneChangeSentAt.IsZero() || bob.VerifiedFactors != 0 {
+				t.Errorf("a user of an older program's: %+v", bob)
+			}
+			got, err2 := tx.Session(s)
+			if got.UserID != u || got.Name != "" || got.Device != "" {
+				t.Errorf("a session of an older program's: %+v", got)
+			}
+			changed, err3 := tx.User(ada.ID)
+			if changed.Role != "chief" || changed.NewPhone != "491512345678" || changed.PhoneChangeSentAt.IsZero() || changed.VerifiedFactors != 2 {
+				t.Errorf("what an older program changed has lost what it does not know: %+v", changed)
+			}
+			return errors.Join(err, err2, err3)
+		})
+		write(t, db, func(tx *store.Tx) error { return tx.DropUser(u) })
 	})
 }

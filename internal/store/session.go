@@ -20,10 +20,12 @@ type Session struct {
 	RefreshedAt     time.Time
 	EndedAt         time.Time
 	EndReason       string
+	Name            string // the user's own word for it
+	Device          string // browser and system that opened it
 }
 
 const sessionColumns = `s.id, s.user_id, s.generation, s.rotated_at, s.parent_rotated_at, s.aal, s.amr, s.user_agent, s.ip,
-	s.not_after, s.created_at, s.refreshed_at, s.ended_at, s.end_reason`
+	s.not_after, s.created_at, s.refreshed_at, s.ended_at, s.end_reason, s.name, s.device`
 
 // sessionScan receives sessionColumns.
 type sessionScan struct {
@@ -34,7 +36,7 @@ type sessionScan struct {
 func (s *sessionScan) dest() []any {
 	return []any{
 		&s.ID, &s.UserID, &s.Generation, &s.rotated, &s.parent, &s.AAL, &s.AMR, &s.UserAgent, &s.IP,
-		&s.notAfter, &s.created, &s.refreshed, &s.ended, &s.EndReason,
+		&s.notAfter, &s.created, &s.refreshed, &s.ended, &s.EndReason, &s.Name, &s.Device,
 	}
 }
 
@@ -48,9 +50,9 @@ func (s *sessionScan) session() Session {
 // AddSession inserts s.
 func (tx *Tx) AddSession(s Session) error {
 	return tx.later(`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
-		not_after, created_at, refreshed_at, ended_at, end_reason) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '')`,
+		not_after, created_at, refreshed_at, ended_at, end_reason, name, device) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?)`,
 		tx.Tenant, s.ID, s.UserID, s.Generation, s.AAL, string(s.AMR), s.UserAgent, s.IP,
-		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt))
+		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt), s.Name, s.Device)
 }
 
 // Session returns the session with that id, ended or not.
@@ -99,6 +101,43 @@ func (tx *Tx) Rotate(id SessionID, generation int64, ip, agent string) (bool, er
 	n, err := tx.exec(`UPDATE sessions SET generation = generation + 1, parent_rotated_at = rotated_at, rotated_at = ?, refreshed_at = ?, ip = ?, user_agent = ?
 		WHERE tenant_id = ? AND id = ? AND generation = ? AND ended_at = 0`,
 		micros(tx.Now), micros(tx.Now), ip, agent, tx.Tenant, id, generation)
+	return n == 1, err
+}
+
+// SessionsOf returns up to limit of a user's sessions, newest first: the living
+// ones, and with ended also those that have ended and were not swept yet.
+func (tx *Tx) SessionsOf(user UserID, ended bool, limit int) (list []Session, err error) {
+	alive := ` AND s.ended_at = 0`
+	if ended {
+		alive = ``
+	}
+	err = tx.rows(`SELECT `+sessionColumns+` FROM sessions s`+tx.by("sessions_user")+` WHERE s.tenant_id = ? AND s.user_id = ?`+alive+` ORDER BY s.created_at DESC, s.id DESC LIMIT ?`,
+		[]any{tx.Tenant, user, limit}, func(scan func(...any) error) error {
+			var s sessionScan
+			err := scan(s.dest()...)
+			list = append(list, s.session())
+			return err
+		})
+	return list, err
+}
+
+// DeviceKnown reports whether a user has a session of that device, alive or not
+// yet swept, and whether of any whose device is told: those that older programs
+// have opened do not tell.
+func (tx *Tx) DeviceKnown(user UserID, device string) (known, others bool, err error) {
+	err = tx.rows(`SELECT DISTINCT device FROM sessions`+tx.by("sessions_user")+` WHERE tenant_id = ? AND user_id = ?`, []any{tx.Tenant, user},
+		func(scan func(...any) error) error {
+			var d string
+			err := scan(&d)
+			known, others = known || d == device, others || d != ""
+			return err
+		})
+	return known, others, err
+}
+
+// NameSession names a living session of a user and reports whether it is one.
+func (tx *Tx) NameSession(id SessionID, user UserID, name string) (bool, error) {
+	n, err := tx.exec(`UPDATE sessions SET name = ? WHERE tenant_id = ? AND id = ? AND user_id = ? AND ended_at = 0`, name, tx.Tenant, id, user)
 	return n == 1, err
 }
 

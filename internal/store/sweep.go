@@ -25,6 +25,10 @@ func (tx *Tx) Sweep(limit int, challengesBefore, sessionsBefore, deadBefore time
 			`DELETE FROM sessions WHERE tenant_id = ? AND id = ? AND ended_at > 0 AND ended_at < ?`, sessionsBefore,
 		},
 		{
+			`SELECT tenant_id, name, subject FROM counters WHERE ends_at < ? LIMIT ?`,
+			`DELETE FROM counters WHERE tenant_id = ? AND name = ? AND subject = ? AND ends_at < ?`, tx.Now,
+		},
+		{
 			`SELECT id FROM outbox WHERE dead_at > 0 AND dead_at < ? LIMIT ?`,
 			`DELETE FROM outbox WHERE id = ? AND dead_at > 0 AND dead_at < ?`, deadBefore,
 		},

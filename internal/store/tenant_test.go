@@ -30,23 +30,41 @@ func furnish(t *testing.T, db *store.DB, tenant store.TenantID) belongings {
 	t.Helper()
 	u := newUser("ada@example.com")
 	u.Role, u.Phone = "chief", "49151"
+	device := "device of " + u.ID.String()
 	b := belongings{
 		user:     u,
 		identity: store.Identity{ID: store.NewIdentityID(), UserID: u.ID, Provider: "email", Subject: "ada", Data: []byte(`{}`)},
 		cred:     store.Credential{ID: store.NewCredentialID(), UserID: u.ID, Kind: "password", Lookup: u.ID[:], Data: []byte("hash")},
-		session:  store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(`[]`)},
+		session:  store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(`[]`), Device: device},
 		question: newChallenge(db, u.ID, "recovery", "token of "+u.ID.String()),
 		key:      store.SigningKey{ID: "kid " + u.ID.String(), Alg: "ES256", Private: []byte("x"), RetiresAt: db.Now().Add(time.Hour)},
 	}
 	err := db.Write(t.Context(), tenant, func(tx *store.Tx) error {
 		return errors.Join(tx.AddUser(b.user), tx.AddIdentity(b.identity), tx.AddCredential(b.cred), tx.AddSession(b.session),
 			tx.SetChallenge(b.question, time.Hour), tx.AddSigningKey(b.key),
-			tx.AddEvent(store.Event{Name: "hello", UserID: u.ID, Data: []byte(`{}`)}))
+			second(tx.Count(countedName, b.user.ID[:], time.Hour, 2)), tx.AddEvent(store.Event{Name: "hello", UserID: u.ID, Data: []byte(`{}`)}))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// countedName is what furnish counts one of, for each user.
+const countedName = "hello"
+
+// room is how many more of two of them would be let through.
+func room(tx *store.Tx, b belongings) (n int, err error) {
+	for {
+		wait, err := tx.Count(countedName, b.user.ID[:], time.Hour, 2)
+		if err != nil || wait > 0 {
+			for range n {
+				err = errors.Join(err, tx.Uncount(countedName, b.user.ID[:]))
+			}
+			return n, err
+		}
+		n++
+	}
 }
 
 // snapshot is all that tx's tenant has of b.
@@ -72,6 +90,8 @@ func snapshot(tx *store.Tx, b belongings) []any {
 	keep(len(e), err)
 	k, err := tx.SigningKeys()
 	keep(k, err)
+	left, err := room(tx, b)
+	keep(left, err)
 	_, n, err := tx.UserPage(store.UserFilter{Limit: 1})
 	return append(all, n, err)
 }
@@ -93,6 +113,26 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			u, err := tx.UserByEmail(b.user.Email)
 			return u.ID == b.user.ID, err
 		},
+		"UserByPhone": func(tx *store.Tx, b belongings) (bool, error) {
+			u, err := tx.UserByPhone(b.user.Phone)
+			return u.ID == b.user.ID, err
+		},
+		"PhoneTaken": func(tx *store.Tx, _ belongings) (bool, error) {
+			owner := *tx
+			owner.Tenant = home
+			u := newUser("") // of the default tenant alone
+			u.Phone = "49152"
+			err := owner.AddUser(u)
+			if err != nil {
+				return false, err
+			}
+			taken, err := tx.PhoneTaken(u.Phone)
+			return taken, errors.Join(err, owner.DropUser(u.ID))
+		},
+		"Count": func(tx *store.Tx, b belongings) (bool, error) {
+			return did(second(tx.Count(countedName, b.user.ID[:], time.Hour, 2)))
+		},
+		"Uncount": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.Uncount(countedName, b.user.ID[:])) },
 		"UserPage": func(tx *store.Tx, b belongings) (bool, error) {
 			page, total, err := tx.UserPage(store.UserFilter{Contains: "ada", Limit: 10})
 			saw := total != 1
@@ -147,6 +187,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		"SetIdentitySignIn": func(tx *store.Tx, b belongings) (bool, error) {
 			return did(tx.SetIdentitySignIn(b.user.ID, b.identity.Provider))
 		},
+		"DropIdentity":   func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropIdentity(b.identity.ID)) },
 		"DropIdentities": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropIdentities(b.user.ID)) },
 		"AddCredential": func(tx *store.Tx, b belongings) (bool, error) {
 			c := b.cred
@@ -166,9 +207,13 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		"SwapCredential":  func(tx *store.Tx, b belongings) (bool, error) { return tx.SwapCredential(b.cred, []byte("eve")) },
 		"DropPassword":    func(tx *store.Tx, b belongings) (bool, error) { return tx.DropPassword(b.user.ID, "hash") },
 		"DropCredentials": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropCredentials(b.user.ID)) },
-		"PasswordByEmail": func(tx *store.Tx, b belongings) (bool, error) {
-			id, _, err := tx.PasswordByEmail(b.user.Email)
-			return id == b.user.ID, err
+		"KnownByEmail": func(tx *store.Tx, b belongings) (bool, error) {
+			who, err := tx.KnownByEmail(b.user.Email)
+			return who.ID == b.user.ID, err
+		},
+		"KnownByPhone": func(tx *store.Tx, b belongings) (bool, error) {
+			who, err := tx.KnownByPhone(b.user.Phone)
+			return who.ID == b.user.ID, err
 		},
 		"UserPassword": func(tx *store.Tx, b belongings) (bool, error) {
 			u, h, err := tx.UserPassword(b.user.ID)
@@ -197,7 +242,16 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			_, u, err := tx.SessionUser(b.session.ID)
 			return u.ID == b.user.ID, err
 		},
-		"Rotate": func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
+		"SessionsOf": func(tx *store.Tx, b belongings) (bool, error) {
+			list, err := tx.SessionsOf(b.user.ID, true, 10)
+			return len(list) > 0, err
+		},
+		"DeviceKnown": func(tx *store.Tx, b belongings) (bool, error) {
+			known, others, err := tx.DeviceKnown(b.user.ID, b.session.Device)
+			return known || others, err
+		},
+		"NameSession": func(tx *store.Tx, b belongings) (bool, error) { return tx.NameSession(b.session.ID, b.user.ID, "eve") },
+		"Rotate":      func(tx *store.Tx, b belongings) (bool, error) { return tx.Rotate(b.session.ID, 1, "", "") },
 		"CapSessions": func(tx *store.Tx, b belongings) (bool, error) {
 			s := b.session
 			s.ID = store.NewSessionID()
@@ -242,10 +296,14 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			q, err := tx.TryToken(b.question.TokenHash, 5)
 			return q.ID == b.question.ID, err
 		},
+		"Challenge": func(tx *store.Tx, b belongings) (bool, error) {
+			q, err := tx.Challenge(b.question.Kind, b.question.Subject)
+			return q.ID == b.question.ID, err
+		},
 		"UseChallenge": func(tx *store.Tx, b belongings) (bool, error) {
 			return tx.UseChallenge(b.question.ID, b.question.Kind, b.question.Subject)
 		},
-		"DropChallenges": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropChallenges(b.user.ID)) },
+		"DropChallenges": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropChallenges(b.user.ID, "")) },
 		"AddEvent": func(tx *store.Tx, b belongings) (bool, error) {
 			return did(tx.AddEvent(store.Event{Name: "eve", UserID: b.user.ID, Data: []byte(`{}`)}))
 		},

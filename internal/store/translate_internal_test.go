@@ -60,6 +60,13 @@ func TestTranslate_putsPrefixesBeforeTablesAndNumbersIntoPlaceholders(t *testing
 			"CREATE TABLE IF NOT EXISTS auth.users (\n\tid BYTEA REFERENCES auth.tenants (id)\n);\nCREATE UNIQUE INDEX        users_email ON auth.users (email);\nCREATE INDEX x ON auth.sessions (id);\nDROP TABLE IF EXISTS auth.users;\nDROP INDEX users_email;\nALTER TABLE auth.events ADD x INT;",
 			"CREATE TABLE IF NOT EXISTS users (\n\tid BYTEA REFERENCES tenants (id)\n);\nCREATE UNIQUE INDEX        users_email ON users (email);\nCREATE INDEX x ON sessions (id);\nDROP TABLE IF EXISTS users;\nDROP INDEX users_email;\nALTER TABLE events ADD x INT;",
 		},
+		{
+			"an index that may be there",
+			"CREATE INDEX IF NOT EXISTS users_email ON users (email); DROP INDEX IF EXISTS users_email; SELECT table_name = /* TABLE */ 'users'",
+			"CREATE INDEX IF NOT EXISTS shop_users_email ON shop_users (email); DROP INDEX IF EXISTS shop_users_email; SELECT table_name = /* TABLE */ 'shop_users'",
+			"CREATE INDEX IF NOT EXISTS users_email ON auth.users (email); DROP INDEX IF EXISTS users_email; SELECT table_name = /* TABLE */ 'auth.users'",
+			"CREATE INDEX IF NOT EXISTS users_email ON users (email); DROP INDEX IF EXISTS users_email; SELECT table_name = /* TABLE */ 'users'",
+		},
 	} {
 		for _, as := range []struct {
 			prefix string
@@ -118,8 +125,9 @@ func TestTranslate_knowsEveryTableOfTheMigrations(t *testing.T) {
 
 // With a prefix, no name of a table or an index is left as it was written.
 func TestTranslate_leavesNoNameOfAMigrationWithoutPrefix(t *testing.T) {
-	bare := regexp.MustCompile(`\b(?:TABLE|EXISTS|INTO|FROM|REFERENCES|INDEX|ON)\s+(\w+)`)
-	allowed := []string{"IF", "NOT", "DELETE", "EXISTS"}
+	bare := regexp.MustCompile(`\b(?:(?:TABLE|EXISTS|INTO|FROM|REFERENCES|INDEX|ON)\s+|table_name = (?:/\* TABLE \*/ )?')(\w+)`)
+	column := regexp.MustCompile(`COLUMN IF (?:NOT )?EXISTS \w+`)
+	allowed := []string{"IF", "NOT", "DELETE", "EXISTS", "information_schema"}
 	for _, d := range []*dialect{sqliteDialect, postgresDialect, mysqlDialect} {
 		db := &DB{dialect: d, names: names{prefix: "shop_", cache: &sync.Map{}}}
 		err := fs.WalkDir(db.history(), ".", func(path string, e fs.DirEntry, err error) error {
@@ -127,6 +135,7 @@ func TestTranslate_leavesNoNameOfAMigrationWithoutPrefix(t *testing.T) {
 				return err
 			}
 			text, err := fs.ReadFile(db.history(), path)
+			text = column.ReplaceAll(text, nil)
 			for _, m := range bare.FindAllStringSubmatch(string(text), -1) {
 				if !strings.HasPrefix(m[1], "shop_") && !slices.Contains(allowed, m[1]) {
 					t.Errorf("%s %s: %q", d.name, path, m[0])

@@ -53,8 +53,8 @@ func TestTrips_ofTheHotOperations(t *testing.T) {
 					return err
 				})
 			}},
-			{"a sign-in's look-up: PasswordByEmail", 1, func() error {
-				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, _, err := tx.PasswordByEmail(ada.Email); return err })
+			{"a sign-in's look-up: KnownByEmail", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.KnownByEmail(ada.Email); return err })
 			}},
 			{"a sign-in's Write: hold and read, then all that it writes and the commit", 2, func() error {
 				return db.Write(t.Context(), home, func(tx *store.Tx) error {
@@ -86,6 +86,18 @@ func TestTrips_ofTheHotOperations(t *testing.T) {
 			}},
 			{"a worker's look that finds nothing to do: NextDelivery", 1, func() error {
 				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.NextDelivery(); return err })
+			}},
+			{"a counted request: its counter, then the commit", 2, func() error {
+				return db.Write(t.Context(), home, func(tx *store.Tx) error { return second(tx.Count("sms", ada.ID[:], time.Hour, 1000)) })
+			}},
+			{"a message that is counted twice and queued", 3, func() error {
+				return db.Write(t.Context(), home, func(tx *store.Tx) error {
+					return errors.Join(second(tx.Count("mail recovery", ada.ID[:], time.Hour, 1000)), second(tx.Count("mails", ada.ID[:], time.Hour, 1000)),
+						tx.AddDelivery(store.Delivery{ID: store.NewDeliveryID(), Kind: store.DeliverTask, Body: []byte("sealed"), ExpiresAt: tx.Now.Add(time.Hour)}))
+				})
+			}},
+			{"a list of sessions: SessionsOf", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { return second(tx.SessionsOf(ada.ID, true, 100)) })
 			}},
 			{"a lease: asked for, then the commit", 2, func() error {
 				return db.Write(t.Context(), home, func(tx *store.Tx) error {

@@ -18,6 +18,8 @@ type User struct {
 	NewEmail               string // wanted, not yet proved
 	EmailChangeProved      int    // OldAddress | NewAddress
 	EmailChangeSentAt      time.Time
+	NewPhone               string // likewise
+	PhoneChangeSentAt      time.Time
 	ConfirmationSentAt     time.Time
 	RecoverySentAt         time.Time
 	ReauthenticationSentAt time.Time
@@ -26,6 +28,7 @@ type User struct {
 	BannedUntil            time.Time
 	DeletedAt              time.Time
 	IsAnonymous            bool
+	VerifiedFactors        int    // second factors in use
 	AppMetadata            []byte // a JSON object, the server's
 	UserMetadata           []byte // a JSON object, the user's
 	CreatedAt              time.Time
@@ -41,22 +44,22 @@ const (
 )
 
 const userColumns = `u.id, u.aud, u.role, COALESCE(u.email, ''), u.email_verified_at, COALESCE(u.phone, ''), u.phone_verified_at,
-	u.new_email, u.email_change_proved, u.email_change_sent_at, u.confirmation_sent_at, u.recovery_sent_at,
-	u.reauthentication_sent_at, u.invited_at, u.last_sign_in_at, u.banned_until, u.deleted_at, u.is_anonymous,
+	u.new_email, u.email_change_proved, u.email_change_sent_at, u.new_phone, u.phone_change_sent_at, u.confirmation_sent_at, u.recovery_sent_at,
+	u.reauthentication_sent_at, u.invited_at, u.last_sign_in_at, u.banned_until, u.deleted_at, u.is_anonymous, u.verified_factors,
 	u.app_metadata, u.user_metadata, u.created_at, u.updated_at`
 
 // userScan receives userColumns.
 type userScan struct {
 	User
-	verified, phoneVerified, changeSent, confirmSent, recoverySent, reauthSent int64
-	invited, signIn, banned, deleted, created, updated                         int64
+	verified, phoneVerified, changeSent, phoneSent, confirmSent, recoverySent, reauthSent int64
+	invited, signIn, banned, deleted, created, updated                                    int64
 }
 
 func (s *userScan) dest() []any {
 	return []any{
 		&s.ID, &s.Aud, &s.Role, &s.Email, &s.verified, &s.Phone, &s.phoneVerified,
-		&s.NewEmail, &s.EmailChangeProved, &s.changeSent, &s.confirmSent, &s.recoverySent,
-		&s.reauthSent, &s.invited, &s.signIn, &s.banned, &s.deleted, &s.IsAnonymous,
+		&s.NewEmail, &s.EmailChangeProved, &s.changeSent, &s.NewPhone, &s.phoneSent, &s.confirmSent, &s.recoverySent,
+		&s.reauthSent, &s.invited, &s.signIn, &s.banned, &s.deleted, &s.IsAnonymous, &s.VerifiedFactors,
 		&s.AppMetadata, &s.UserMetadata, &s.created, &s.updated,
 	}
 }
@@ -64,7 +67,7 @@ func (s *userScan) dest() []any {
 func (s *userScan) user() User {
 	u := s.User
 	u.EmailVerifiedAt, u.PhoneVerifiedAt = instant(s.verified), instant(s.phoneVerified)
-	u.EmailChangeSentAt, u.ConfirmationSentAt = instant(s.changeSent), instant(s.confirmSent)
+	u.EmailChangeSentAt, u.PhoneChangeSentAt, u.ConfirmationSentAt = instant(s.changeSent), instant(s.phoneSent), instant(s.confirmSent)
 	u.RecoverySentAt, u.ReauthenticationSentAt = instant(s.recoverySent), instant(s.reauthSent)
 	u.InvitedAt, u.LastSignInAt = instant(s.invited), instant(s.signIn)
 	u.BannedUntil, u.DeletedAt = instant(s.banned), instant(s.deleted)
@@ -79,13 +82,13 @@ const userSlots = 16
 // identifier of it is taken.
 func (tx *Tx) AddUser(u User) error {
 	err := tx.later(`INSERT INTO users (tenant_id, id, aud, role, email, email_verified_at, phone, phone_verified_at,
-		new_email, email_change_proved, email_change_sent_at, confirmation_sent_at, recovery_sent_at,
-		reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous,
+		new_email, email_change_proved, email_change_sent_at, new_phone, phone_change_sent_at, confirmation_sent_at, recovery_sent_at,
+		reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous, verified_factors,
 		app_metadata, user_metadata, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		tx.Tenant, u.ID, u.Aud, u.Role, orNull(u.Email), micros(u.EmailVerifiedAt), orNull(u.Phone), micros(u.PhoneVerifiedAt),
-		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
-		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous,
+		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), u.NewPhone, micros(u.PhoneChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
+		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous, u.VerifiedFactors,
 		string(u.AppMetadata), string(u.UserMetadata), micros(u.CreatedAt), micros(u.UpdatedAt))
 	if err != nil {
 		return err
@@ -104,12 +107,12 @@ func (tx *Tx) countUsers(n int) error {
 func (tx *Tx) SetUser(u *User) error {
 	u.UpdatedAt = tx.Now
 	return tx.later(`UPDATE users SET aud = ?, role = ?, email = ?, email_verified_at = ?, phone = ?, phone_verified_at = ?,
-		new_email = ?, email_change_proved = ?, email_change_sent_at = ?, confirmation_sent_at = ?, recovery_sent_at = ?,
-		reauthentication_sent_at = ?, invited_at = ?, last_sign_in_at = ?, banned_until = ?, deleted_at = ?, is_anonymous = ?,
+		new_email = ?, email_change_proved = ?, email_change_sent_at = ?, new_phone = ?, phone_change_sent_at = ?, confirmation_sent_at = ?, recovery_sent_at = ?,
+		reauthentication_sent_at = ?, invited_at = ?, last_sign_in_at = ?, banned_until = ?, deleted_at = ?, is_anonymous = ?, verified_factors = ?,
 		app_metadata = ?, user_metadata = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
 		u.Aud, u.Role, orNull(u.Email), micros(u.EmailVerifiedAt), orNull(u.Phone), micros(u.PhoneVerifiedAt),
-		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
-		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous,
+		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), u.NewPhone, micros(u.PhoneChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
+		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous, u.VerifiedFactors,
 		string(u.AppMetadata), string(u.UserMetadata), micros(u.UpdatedAt), tx.Tenant, u.ID)
 }
 
@@ -122,6 +125,14 @@ func (tx *Tx) UserByEmail(email string) (User, error) {
 		return User{}, ErrNotFound
 	}
 	return tx.user(`u.email = ?`, email)
+}
+
+// UserByPhone returns the user with that number, digits without +.
+func (tx *Tx) UserByPhone(phone string) (User, error) {
+	if phone == "" {
+		return User{}, ErrNotFound
+	}
+	return tx.user(`u.phone = ?`, phone)
 }
 
 // user reads a user and its identities in one statement.
@@ -161,6 +172,15 @@ func (tx *Tx) userWith(columns, join, where string, arg any, more ...any) (User,
 // nobody: whoever asks after another's address must not stand in their way.
 func (tx *Tx) EmailTaken(email string) (taken bool, err error) {
 	err = tx.rows(`SELECT 1 FROM users WHERE tenant_id = ? AND email = ?`, []any{tx.Tenant, email}, func(func(...any) error) error {
+		taken = true
+		return nil
+	})
+	return taken, err
+}
+
+// PhoneTaken is EmailTaken for a number.
+func (tx *Tx) PhoneTaken(phone string) (taken bool, err error) {
+	err = tx.rows(`SELECT 1 FROM users WHERE tenant_id = ? AND phone = ?`, []any{tx.Tenant, phone}, func(func(...any) error) error {
 		taken = true
 		return nil
 	})

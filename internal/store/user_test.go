@@ -123,6 +123,7 @@ func TestSession_survives(t *testing.T) {
 		want := store.Session{
 			ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AAL: 2, AMR: []byte(`[{"method":"password","timestamp":1}]`),
 			UserAgent: "agent ü", IP: "2001:db8::1", NotAfter: at.Add(time.Hour), CreatedAt: at.Add(time.Microsecond), RefreshedAt: at.Add(time.Second),
+			Name: "my ü", Device: "Firefox on Linux",
 		}
 		write(t, db, func(tx *store.Tx) error { return tx.AddSession(want) })
 		check := func() {

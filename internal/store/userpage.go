@@ -13,7 +13,7 @@ import (
 // UserFilter picks a page of users.
 type UserFilter struct {
 	Aud      string // exactly, when not empty
-	Contains string // in the address or in the full name, when not empty; case does not matter
+	Contains string // in the address, the number or the full name, when not empty; case does not matter
 	Sort     string // one of UserSorts; empty: created_at
 	Asc      bool
 	After    *UserMark // the page begins behind it (keyset), whatever came or went before it
@@ -151,8 +151,8 @@ func (tx *Tx) userMatch(f UserFilter) (where string, args []any) {
 		// The full name is looked for in the stored JSON text; the edge filters
 		// nothing, so a match on another key's value is possible and harmless.
 		like := "%" + strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(strings.ToLower(f.Contains)) + "%"
-		where += ` AND (u.email LIKE ? ESCAPE '!' OR LOWER(` + strings.ReplaceAll(tx.db.asText, "%", "u.user_metadata") + `) LIKE ? ESCAPE '!')`
-		args = append(args, like, like)
+		where += ` AND (u.email LIKE ? ESCAPE '!' OR u.phone LIKE ? ESCAPE '!' OR LOWER(` + strings.ReplaceAll(tx.db.asText, "%", "u.user_metadata") + `) LIKE ? ESCAPE '!')`
+		args = append(args, like, "%"+strings.TrimPrefix(like, "%+"), like) // numbers are kept without +
 	}
 	return where, args
 }

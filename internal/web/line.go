@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/text/language"
 
 	"gatehouse/internal/auth"
 )
@@ -71,7 +72,28 @@ func (l *Line) failed(err error) {
 // Caller says who is asking.
 func Caller(r *http.Request) auth.Caller {
 	l := LineOf(r)
-	return auth.Caller{IP: l.IP, Agent: r.UserAgent(), RequestID: l.RequestID}
+	return auth.Caller{IP: l.IP, Agent: r.UserAgent(), RequestID: l.RequestID, Languages: languages(r)}
+}
+
+// languages are those a client asks to be answered in, best first (RFC 9110
+// §12.5.4), as many as anybody reads.
+func languages(r *http.Request) []string {
+	const most, longest = 4, 512
+	header := r.Header.Get("Accept-Language")
+	if header == "" || len(header) > longest {
+		return nil
+	}
+	tags, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, t := range tags[:min(len(tags), most)] {
+		if t != language.Und {
+			list = append(list, t.String())
+		}
+	}
+	return list
 }
 
 // Server is what every request passes before and after its edge.

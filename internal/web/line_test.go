@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gatehouse/internal/auth"
 )
 
@@ -133,9 +135,11 @@ func TestCaller_isWhoTheLineSays(t *testing.T) {
 		r.Header.Set("X-Client", "203.0.113.5")
 		r.Header.Set("X-Up", "r-1")
 		r.Header.Set("User-Agent", "browser")
+		r.Header.Set("Accept-Language", "fr;q=0.5, de-AT")
 	})
-	if want := (auth.Caller{IP: "203.0.113.5", Agent: "browser", RequestID: "r-1"}); c != want {
-		t.Errorf("Caller = %+v, want %+v", c, want)
+	want := auth.Caller{IP: "203.0.113.5", Agent: "browser", RequestID: "r-1", Languages: []string{"de-AT", "fr"}}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("Caller (-want +got):\n%s", diff)
 	}
 }
 

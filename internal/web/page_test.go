@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http/httptest"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,5 +39,26 @@ func TestPage_thatFailsSendsNothing(t *testing.T) {
 	err := NewPage(`<p>half of {{.Missing.Field}}</p>`).Write(w, 200, "x", struct{}{})
 	if err == nil || w.Body.Len() > 0 || len(w.Header()) > 0 {
 		t.Errorf("Write of a page that fails = %v, sent %q %v; want an error and nothing", err, w.Body, w.Header())
+	}
+}
+
+// A colour that is written where it is used is the same by day and by night,
+// and one of the two cannot be read.
+func TestPage_hasEveryColourInBothSchemes(t *testing.T) {
+	css, err := pageFiles.ReadFile("page.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`--[a-z]+: #`)
+	var schemes [][]string
+	for line := range strings.Lines(string(css)) {
+		if strings.Contains(line, ":root {") {
+			schemes = append(schemes, names.FindAllString(line, -1))
+		} else if found := regexp.MustCompile(`#[0-9a-f]{3,8}\b`).FindString(line); found != "" {
+			t.Errorf("%s has the colour %s", strings.TrimSpace(line), found)
+		}
+	}
+	if len(schemes) != 2 || len(schemes[0]) == 0 || !slices.Equal(schemes[0], schemes[1]) {
+		t.Errorf("the schemes are %q, want two with the same names", schemes)
 	}
 }

@@ -60,7 +60,7 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		column, dir, _ := strings.Cut(strings.TrimSpace(sort), " ")
 		dir = strings.ToLower(strings.TrimSpace(dir))
 		if !slices.Contains(auth.UserSorts, column) || !slices.Contains([]string{"", "asc", "desc"}, dir) {
-			return auth.Invalid("sort", "bad field for sort '"+column+"'")
+			return auth.Invalid("sort", "bad field for sort '"+column+"': write one of "+strings.Join(auth.UserSorts, ", ")+", and asc or desc")
 		}
 		f.Sort, f.Asc = column, dir == "asc"
 	}
@@ -71,19 +71,12 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		}
 		f.After = &mark
 	}
+	if a.byCursor(q) {
+		return a.cursorPage(w, r, c, f)
+	}
 	users, total, err := a.Auth.Users(r.Context(), c, f)
 	if err != nil {
 		return err
-	}
-	list := make([]user, 0, len(users))
-	for i := range users {
-		u := userJSON(&users[i])
-		u.Identities = nil // a page is one statement; clients of lists do not look
-		list = append(list, u)
-	}
-	aud := f.Aud
-	if aud == "" {
-		aud = a.Auth.Policy().Audience
 	}
 	w.Header().Set("X-Total-Count", strconv.Itoa(total))
 	after := ""
@@ -91,7 +84,59 @@ func (a *api) listUsers(w http.ResponseWriter, r *http.Request, c auth.Caller) e
 		after = f.Mark(&users[len(users)-1]).String()
 	}
 	w.Header().Set("Link", pageLinks(r.URL, page, size, total, after))
-	return web.JSON(w, http.StatusOK, map[string]any{"users": list, "aud": aud})
+	return web.JSON(w, http.StatusOK, map[string]any{"users": userList(users), "aud": a.listAudience(f)})
+}
+
+// byCursor tells whether a list is asked for by cursor.
+func (a *api) byCursor(q url.Values) bool {
+	paged := q.Get("page") != "" || q.Get("per_page") != ""
+	return !paged && (a.CursorPages || q.Get("cursor") != "" || q.Get("limit") != "")
+}
+
+// cursorPage answers with the users behind a cursor and the next one.
+func (a *api) cursorPage(w http.ResponseWriter, r *http.Request, c auth.Caller, f auth.UserFilter) error {
+	q := r.URL.Query()
+	size, err := number(q, "limit", defaultPage)
+	if err != nil {
+		return err
+	}
+	size = min(size, maxPage)
+	f.Offset, f.Limit, f.After = 0, size+1, nil // one more tells whether there are more
+	if cursor := q.Get("cursor"); cursor != "" {
+		mark, err := f.ParseUserMark(cursor)
+		if err != nil {
+			return auth.Invalid("cursor", "Bad Pagination Parameters: cursor is not from an answer of this list in this order")
+		}
+		f.After = &mark
+	}
+	users, total, err := a.Auth.Users(r.Context(), c, f)
+	if err != nil {
+		return err
+	}
+	page := map[string]any{"has_more": len(users) > size}
+	if len(users) > size {
+		users = users[:size]
+		page["next_cursor"] = f.Mark(&users[size-1]).String()
+	}
+	w.Header().Set("X-Total-Count", strconv.Itoa(total))
+	return web.JSON(w, http.StatusOK, map[string]any{"users": userList(users), "aud": a.listAudience(f), "pagination": page})
+}
+
+func userList(users []auth.User) []user {
+	list := make([]user, 0, len(users))
+	for i := range users {
+		u := userJSON(&users[i])
+		u.Identities = nil // a page is one statement; clients of lists do not look
+		list = append(list, u)
+	}
+	return list
+}
+
+func (a *api) listAudience(f auth.UserFilter) string {
+	if f.Aud == "" {
+		return a.Auth.Policy().Audience
+	}
+	return f.Aud
 }
 
 // number reads a positive number of the query; empty means the default, which
@@ -151,6 +196,7 @@ type adminUser struct {
 	PasswordHash *string        `json:"password_hash"`
 	EmailConfirm *bool          `json:"email_confirm"`
 	Confirm      *bool          `json:"confirm"` // Netlify's name
+	PhoneConfirm *bool          `json:"phone_confirm"`
 	UserMetadata map[string]any `json:"user_metadata"`
 	Data         map[string]any `json:"data"` // gotrue-js
 	AppMetadata  map[string]any `json:"app_metadata"`
@@ -160,16 +206,13 @@ type adminUser struct {
 func (in adminUser) changes() (auth.UserChanges, error) {
 	ch := auth.UserChanges{
 		Aud: in.Aud, Role: in.Role, Email: in.Email, EmailConfirmed: in.EmailConfirm, Password: in.Password, PasswordHash: in.PasswordHash,
-		AppData: in.AppMetadata, UserData: in.UserMetadata,
+		Phone: in.Phone, PhoneConfirmed: in.PhoneConfirm, AppData: in.AppMetadata, UserData: in.UserMetadata,
 	}
 	if ch.EmailConfirmed == nil {
 		ch.EmailConfirmed = in.Confirm
 	}
 	if ch.UserData == nil {
 		ch.UserData = in.Data
-	}
-	if in.Phone != nil && *in.Phone != "" {
-		return ch, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
 	}
 	if in.ID != nil && *in.ID != "" {
 		id, err := auth.ParseUserID(*in.ID)
@@ -206,6 +249,10 @@ func (a *api) addUser(w http.ResponseWriter, r *http.Request, c auth.Caller) err
 	if ch.EmailConfirmed == nil && a.Auth.Policy().Autoconfirm {
 		yes := true
 		ch.EmailConfirmed = &yes
+	}
+	if ch.PhoneConfirmed == nil && a.Auth.Policy().PhoneAutoconfirm {
+		yes := true
+		ch.PhoneConfirmed = &yes
 	}
 	u, err := a.Auth.AddUser(r.Context(), c, ch)
 	if err != nil {

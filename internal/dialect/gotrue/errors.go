@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"gatehouse/internal/auth"
@@ -25,10 +27,13 @@ var answers = map[auth.Code]answer{
 	auth.BodyTooLarge:         {413, "request_entity_too_large", "Request body is larger than 1 MiB", 0, ""},
 	auth.NotFound:             {404, "validation_failed", "user_id must be an UUID", 0, ""},
 	auth.EmailInvalid:         {400, "validation_failed", "Unable to validate email address: invalid format", 422, ""},
+	auth.PhoneInvalid:         {400, "validation_failed", "Invalid phone number format (E.164 required)", 422, ""},
+	auth.EmailNotAuthorized:   {400, "email_address_not_authorized", "Email address cannot be used as it is not authorized", 0, ""},
 	auth.PasswordMissing:      {400, "validation_failed", "Signup requires a valid password", 422, ""},
 	auth.PasswordTooLong:      {400, "validation_failed", "Password cannot be longer than 1024 bytes", 422, ""},
 	auth.WeakPassword:         {422, "weak_password", "Password does not meet the requirements", 0, ""},
 	auth.SamePassword:         {422, "same_password", "New password should be different from the old password.", 0, ""},
+	auth.PasswordUseless:      {422, "validation_failed", "Updating password of an anonymous user without an email or phone is not allowed", 0, ""},
 	auth.SignupDisabled:       {422, "signup_disabled", "Signups not allowed for this instance", 403, ""},
 	auth.EmailDisabled:        {422, "email_provider_disabled", "Email logins are disabled", 400, ""},
 	auth.PhoneDisabled:        {400, "phone_provider_disabled", "Phone logins are disabled", 0, ""},
@@ -38,11 +43,13 @@ var answers = map[auth.Code]answer{
 	auth.NoSuchUserForCode:    {422, "otp_disabled", "Signups not allowed for otp", 0, ""},
 	auth.InvalidCredentials:   {400, "invalid_credentials", "Invalid login credentials", 0, "No user found with that email, or password invalid."},
 	auth.EmailNotConfirmed:    {400, "email_not_confirmed", "Email not confirmed", 0, ""},
+	auth.PhoneNotConfirmed:    {400, "phone_not_confirmed", "Phone not confirmed", 0, ""},
 	auth.UserBanned:           {403, "user_banned", "User is banned", 401, ""},
 	auth.UserGone:             {403, "user_not_found", "User from sub claim in JWT does not exist", 404, "User not found"},
 	auth.UserNotFound:         {404, "user_not_found", "User not found", 0, ""},
 	auth.AlreadyRegistered:    {422, "user_already_exists", "User already registered", 400, "A user with this email address has already been registered"},
 	auth.EmailTaken:           {422, "email_exists", "A user with this email address has already been registered", 0, ""},
+	auth.PhoneTaken:           {422, "phone_exists", "A user with this phone number has already been registered", 0, ""},
 	auth.IDTaken:              {422, "user_already_exists", "A user with this id already exists", 0, ""},
 	auth.CodeFailed:           {403, "otp_expired", "Token has expired or is invalid", 404, "User not found"},
 	auth.LinkFailed:           {403, "otp_expired", "Email link is invalid or has expired", 404, "User not found"},
@@ -55,6 +62,7 @@ var answers = map[auth.Code]answer{
 	auth.TokenInvalid:         {403, "bad_jwt", "invalid JWT: unable to parse or verify signature", 401, "Invalid token"},
 	auth.SessionGone:          {403, "session_not_found", "Session from session_id claim in JWT does not exist", 401, ""},
 	auth.SessionExpired:       {403, "session_expired", "Session has expired", 401, ""},
+	auth.SessionNotFound:      {404, "session_not_found", "Session not found, or it has ended already", 0, ""},
 	auth.AudienceMismatch:     {400, "validation_failed", "Token audience doesn't match request audience", 0, ""},
 	auth.RefreshMalformed:     {400, "validation_failed", "Refresh token is not valid", 0, "Invalid Refresh Token"},
 	auth.RefreshNotFound:      {400, "refresh_token_not_found", "Invalid Refresh Token: Refresh Token Not Found", 0, "Invalid Refresh Token"},
@@ -63,9 +71,14 @@ var answers = map[auth.Code]answer{
 	auth.ReauthFailed:         {422, "reauthentication_not_valid", "Nonce has expired or is invalid", 0, ""},
 	auth.CurrentNeeded:        {400, "current_password_required", "Current password required when setting new password.", 0, ""},
 	auth.CurrentWrong:         {400, "current_password_invalid", "Current password is incorrect.", 0, ""},
+	auth.LinkingDisabled:      {404, "manual_linking_disabled", "Manual linking is disabled", 0, ""},
+	auth.IdentityNotFound:     {422, "identity_not_found", "Identity doesn't exist", 0, ""},
+	auth.LastIdentity:         {422, "single_identity_not_deletable", "User must have at least 1 identity after unlinking", 0, ""},
 	auth.NotAdmin:             {403, "not_admin", "User not allowed", 401, ""},
 	auth.NotYours:             {403, "not_admin", "Updating app_metadata requires admin privileges", 401, ""},
 	auth.TooSoon:              {429, "over_email_send_rate_limit", "For security purposes, you can only request this after %d seconds.", 0, ""},
+	auth.SMSTooSoon:           {429, "over_sms_send_rate_limit", "For security purposes, you can only request this after %d seconds.", 0, ""},
+	auth.SMSRefused:           {422, "sms_send_failed", "No text message can be sent to this phone number", 0, ""},
 	auth.TooMany:              {429, "over_request_rate_limit", "Request rate limit reached", 0, "Rate limit exceeded"},
 	auth.Busy:                 {429, "over_request_rate_limit", "Too much at once, please try again shortly", 0, ""},
 	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
@@ -96,7 +109,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	} else if e.Code == auth.UserBanned && r.URL.Path == "/token" || e.Code == auth.SessionExpired && r.URL.Path == "/token" {
 		an.status = http.StatusBadRequest
 	}
-	msg := words(an, e)
+	msg := words(an, e, a.Auth.Policy().RequiredCharacters)
 	web.RetryAfter(w, e)
 	if nf && (e.Code == auth.TokenInvalid || e.Code == auth.SessionGone || e.Code == auth.RefreshReused) {
 		a.clearCookie(w)
@@ -138,8 +151,9 @@ func (a *api) body(w http.ResponseWriter, r *http.Request, an answer, e *auth.Er
 	return b
 }
 
-// words is the text of an error, with what is known of this one.
-func words(an answer, e *auth.Error) string {
+// words is the text of an error, with what is known of this one; sets are the
+// characters a password needs one each of.
+func words(an answer, e *auth.Error, sets []string) string {
 	problem, _ := e.Params["problem"].(string)
 	switch e.Code {
 	case auth.InvalidInput:
@@ -154,8 +168,14 @@ func words(an answer, e *auth.Error) string {
 				return fmt.Sprintf("Password should be at least %v characters.", e.Params["min"])
 			}
 		}
-		return "Password should contain at least one character of each of the required sets."
-	case auth.TooSoon:
+		if slices.Contains(reasons(e), "characters") {
+			if len(sets) == 0 { // it is a level of strength that wants more
+				return "Password should mix more kinds of characters: small and capital letters, digits and symbols."
+			}
+			return "Password should contain at least one character of each: " + strings.Join(sets, ", ") + "."
+		}
+		return "Password is known to be weak and easy to guess, please choose a different one."
+	case auth.TooSoon, auth.SMSTooSoon:
 		return fmt.Sprintf(an.msg, web.Seconds(e.RetryAfter))
 	}
 	return an.msg

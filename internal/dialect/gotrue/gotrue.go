@@ -24,12 +24,13 @@ type Options struct {
 	SiteURL     string   // of the application
 	LinkHosts   []string // hosts that links may be built for instead, when a proxy names them
 	Manners     Manners  // of requests that do not tell; Auto: Supabase
-	TellTaken   bool     // a sign-up with a known address is told so, as Netlify did
 	LinkStyle   Manners  // Auto: by who asked
 	LinkPaths   map[auth.Kind]string
 	DirectLinks bool // a GET of a mailed link spends it: scanners will, too
 	CookieName  string
 	CookieLife  time.Duration
+	SMSProvider string // its name, for clients that ask
+	CursorPages bool   // lists of users go by cursor unless a request names a page
 	Version     string
 }
 
@@ -66,6 +67,11 @@ func New(o Options) (http.Handler, error) {
 		"GET /reauthenticate": a.signedIn(a.reauthenticate),
 		"POST /logout":        a.signedIn(a.logout),
 
+		"DELETE /user/identities/{id}": a.signedIn(a.unlink),
+		"GET /sessions":                a.signedIn(a.listSessions),
+		"PATCH /sessions/{id}":         a.signedIn(a.nameSession),
+		"DELETE /sessions/{id}":        a.signedIn(a.endSession),
+
 		"POST /invite":              a.admin(a.invite),
 		"GET /admin/users":          a.admin(a.listUsers),
 		"POST /admin/users":         a.admin(a.addUser),
@@ -73,6 +79,10 @@ func New(o Options) (http.Handler, error) {
 		"PUT /admin/users/{id}":     a.admin(a.setUser),
 		"DELETE /admin/users/{id}":  a.admin(a.dropUser),
 		"POST /admin/generate_link": a.admin(a.generateLink),
+
+		"GET /admin/users/{id}/sessions":              a.admin(a.listUserSessions),
+		"DELETE /admin/users/{id}/sessions":           a.admin(a.endUserSessions),
+		"DELETE /admin/users/{id}/sessions/{session}": a.admin(a.endUserSession),
 	} {
 		mux.Handle(pattern, web.Handle(f, a.fail))
 	}
@@ -80,6 +90,20 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle(pattern, web.Handle(f, a.fail))
 	}
 	return mux, nil
+}
+
+// Flow returns how links in mails look that no request of this edge caused.
+func Flow(o Options) (func(*http.Request) auth.Flow, error) {
+	u, err := url.Parse(o.ExternalURL)
+	if err != nil {
+		return nil, err
+	}
+	a := &api{Options: o, external: u}
+	return func(r *http.Request) auth.Flow {
+		f, _ := a.flow(r, pkceFields{}) // fails of bad PKCE alone
+		f.RedirectTo = a.Redirects.Choose("")
+		return f
+	}, nil
 }
 
 // limited spends a request of a named limit before anything else happens.

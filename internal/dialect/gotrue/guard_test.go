@@ -22,65 +22,97 @@ func form(v ...string) url.Values {
 // Mission: S19
 func TestLimits_countEachClientByTheProxysHeader(t *testing.T) {
 	t.Parallel()
-	for name, send := range map[string]func(h *house, headers ...string) answer{
-		"token": func(h *house, headers ...string) answer {
-			return h.do("POST", "/token?grant_type=password", `{"email":"anna@example.com","password":"wrong"}`, headers...)
-		},
-		"token form": func(h *house, headers ...string) answer {
-			return h.form("/token", form("grant_type", "password", "username", "anna@example.com", "password", "wrong"), headers...)
-		},
-		"refresh": func(h *house, headers ...string) answer {
-			return h.do("POST", "/token?grant_type=refresh_token", `{"refresh_token":"x"}`, headers...)
-		},
-		"verify": func(h *house, headers ...string) answer {
-			return h.do("POST", "/verify", `{"type":"email","email":"anna@example.com","token":"123456"}`, headers...)
-		},
-		"verify form": func(h *house, headers ...string) answer {
-			return h.form("/verify", form("token", "", "type", "magiclink"), headers...)
-		},
-		"recover": func(h *house, headers ...string) answer {
-			return h.do("POST", "/recover", `{"email":"nobody@example.com"}`, headers...)
-		},
-		"signup": func(h *house, headers ...string) answer {
-			return h.do("POST", "/signup", `{"email":"anna@example.com","password":"x"}`, headers...)
-		},
-		"otp":       func(h *house, headers ...string) answer { return h.do("POST", "/otp", `{}`, headers...) },
-		"magiclink": func(h *house, headers ...string) answer { return h.do("POST", "/magiclink", `{}`, headers...) },
-		"resend":    func(h *house, headers ...string) answer { return h.do("POST", "/resend", `{}`, headers...) },
-		"user":      func(h *house, headers ...string) answer { return h.do("PUT", "/user", `{}`, headers...) },
-	} {
+	for name, send := range limitedCalls {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, func(s *setup) { s.server.AddressHeader = "X-Client" })
 			h.newUser("anna@example.com")
+			next := addresses() // what is counted by address is not what this is about
+			from := func(headers ...string) answer { return send(h, next(), headers...) }
 			for i := range 30 {
-				if a := send(h, "X-Client: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
+				if a := from("X-Client: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
 					t.Fatalf("request %d = 429: %s", i+1, a.Body)
 				}
 			}
-			a := send(h, "X-Client: 203.0.113.9")
+			a := from("X-Client: 203.0.113.9")
 			refused(t, "request 31", a, http.StatusTooManyRequests)
 			wait, err := strconv.Atoi(a.Header().Get("Retry-After"))
 			if err != nil || wait < 1 {
 				t.Fatalf("Retry-After is %q, want seconds", a.Header().Get("Retry-After"))
 			}
 			for _, same := range []string{"203.0.113.9, 10.0.0.1", "203.0.113.9:1234", " 203.0.113.9 ", "::ffff:203.0.113.9"} {
-				if a := send(h, "X-Client: "+same); a.Code != http.StatusTooManyRequests {
+				if a := from("X-Client: " + same); a.Code != http.StatusTooManyRequests {
 					t.Errorf("the same client as %q = %d, want 429", same, a.Code)
 				}
 			}
-			if a := send(h, "X-Client: 203.0.113.10"); a.Code == http.StatusTooManyRequests {
+			if a := from("X-Client: 203.0.113.10"); a.Code == http.StatusTooManyRequests {
 				t.Errorf("another client = 429: %s", a.Body)
 			}
-			if a := send(h, "X-Client: 203.0.113.10", "X-Forwarded-For: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
+			if a := from("X-Client: 203.0.113.10", "X-Forwarded-For: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
 				t.Errorf("a header nobody configured is believed: %s", a.Body)
 			}
 			h.Clock.Advance(time.Duration(wait) * time.Second)
-			if a := send(h, "X-Client: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
+			if a := from("X-Client: 203.0.113.9"); a.Code == http.StatusTooManyRequests {
 				t.Errorf("429 after the %d s it told to wait", wait)
 			}
 		})
 	}
+}
+
+// limitedCalls are those that are counted for each client, each for an address
+// nobody has.
+var limitedCalls = map[string]func(h *house, email string, headers ...string) answer{
+	"token": func(h *house, email string, headers ...string) answer {
+		return h.do("POST", "/token?grant_type=password", `{"email":"`+email+`","password":"wrong"}`, headers...)
+	},
+	"token form": func(h *house, email string, headers ...string) answer {
+		return h.form("/token", form("grant_type", "password", "username", email, "password", "wrong"), headers...)
+	},
+	"refresh": func(h *house, _ string, headers ...string) answer {
+		return h.do("POST", "/token?grant_type=refresh_token", `{"refresh_token":"x"}`, headers...)
+	},
+	"verify": func(h *house, email string, headers ...string) answer {
+		return h.do("POST", "/verify", `{"type":"email","email":"`+email+`","token":"123456"}`, headers...)
+	},
+	"verify form": func(h *house, _ string, headers ...string) answer {
+		return h.form("/verify", form("token", "", "type", "magiclink"), headers...)
+	},
+	"recover": func(h *house, email string, headers ...string) answer {
+		return h.do("POST", "/recover", `{"email":"`+email+`"}`, headers...)
+	},
+	"signup": func(h *house, email string, headers ...string) answer {
+		return h.do("POST", "/signup", `{"email":"`+email+`","password":"x"}`, headers...)
+	},
+	"otp": func(h *house, _ string, headers ...string) answer { return h.do("POST", "/otp", `{}`, headers...) },
+	"magiclink": func(h *house, _ string, headers ...string) answer {
+		return h.do("POST", "/magiclink", `{}`, headers...)
+	},
+	"resend": func(h *house, _ string, headers ...string) answer { return h.do("POST", "/resend", `{}`, headers...) },
+	"user":   func(h *house, _ string, headers ...string) answer { return h.do("PUT", "/user", `{}`, headers...) },
+}
+
+// Anonymous users are made 30 an hour, whatever else the sender may do.
+func TestLimits_anonymousUsersAreThirtyAnHour(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(s *setup) { s.policy.AnonymousDisabled = false })
+	for i := range 30 {
+		if i == 15 {
+			h.Clock.Advance(6 * time.Minute) // the general limit of sign-ups is full again, this one is not
+		}
+		h.must(http.StatusOK, "POST", "/signup", `{"data":{}}`)
+	}
+	h.Clock.Advance(time.Minute)
+	for h.do("POST", "/signup", `{}`).Code == http.StatusOK {
+		if h.Count(t) > 34 {
+			t.Fatal("more than 34 anonymous users were made in eight minutes")
+		}
+	}
+	a := h.do("POST", "/signup", `{}`)
+	refused(t, "one too many", a, http.StatusTooManyRequests)
+	if got := a.text("error_code"); got != "over_request_rate_limit" {
+		t.Errorf("error_code = %q", got)
+	}
+	h.must(http.StatusOK, "POST", "/signup", `{"email":"anna@example.com","password":"correct horse"}`) // not a limit of theirs
 }
 
 func TestLimits_leavingTheHeaderOutIsNoWayRound(t *testing.T) {
@@ -188,10 +220,10 @@ func malformedBearers(good string) []string {
 
 func malformedBearersAreRefused(t *testing.T) {
 	h := newHouse(t, nil)
-	h.newUser("anna@example.com")
+	id := h.newUser("anna@example.com").String()
 	access, _ := h.signIn("anna@example.com")
 	for _, v := range malformedBearers(access) {
-		for _, path := range []string{"/user", "/admin/users", "/reauthenticate"} {
+		for _, path := range []string{"/user", "/admin/users", "/reauthenticate", "/sessions", "/admin/users/" + id + "/sessions"} {
 			r := newRequest("GET", path, strings.NewReader(""))
 			r.Header["Authorization"] = []string{v}
 			a := h.send(r)
@@ -203,6 +235,46 @@ func malformedBearersAreRefused(t *testing.T) {
 	h.must(http.StatusOK, "GET", "/user", "", "Authorization: bEaReR   "+access) // RFC 9110 §11.1
 	// A key that is no token is what supabase-js sends to public calls.
 	h.must(http.StatusOK, "POST", "/token?grant_type=password", `{"email":"anna@example.com","password":"correct horse"}`, "Authorization: Bearer sb_publishable_x", "apikey: sb_publishable_x")
+}
+
+// guarded are the calls that want a bearer, and whose.
+var guarded = map[string]string{
+	"GET /user": "user", "PUT /user": "user", "GET /reauthenticate": "user", "POST /logout": "user", "DELETE /user/identities/$id": "user",
+	"GET /sessions": "user", "PATCH /sessions/$id": "user", "DELETE /sessions/$id": "user",
+	"POST /invite": "admin", "GET /admin/users": "admin", "POST /admin/users": "admin", "GET /admin/users/$id": "admin", "PUT /admin/users/$id": "admin",
+	"DELETE /admin/users/$id": "admin", "POST /admin/generate_link": "admin", "GET /admin/users/$id/sessions": "admin",
+	"DELETE /admin/users/$id/sessions": "admin", "DELETE /admin/users/$id/sessions/$id": "admin",
+}
+
+// Whoever brings no bearer, or one that is not good, or one of no
+// administrator, learns nothing and changes nothing, whatever the body says.
+func TestRoutes_areClosedWithoutTheRightBearer(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(s *setup) { s.limits = false })
+	id := h.newUser("anna@example.com").String()
+	access, _ := h.signIn("anna@example.com")
+	ended, _ := h.signIn("anna@example.com")
+	h.must(http.StatusNoContent, "POST", "/logout?scope=local", "", bearer(ended))
+	for call, who := range guarded {
+		method, path, _ := strings.Cut(strings.ReplaceAll(call, "$id", id), " ")
+		bad := map[string]int{"": http.StatusUnauthorized, "rubbish": http.StatusForbidden, ended: http.StatusForbidden}
+		if who == "admin" {
+			bad[access] = http.StatusForbidden
+		}
+		for token, want := range bad {
+			for _, body := range []string{"", "{}", `{"email":"eve@example.com","password":"correct horse","type":"invite","name":"x"}`} {
+				var headers []string
+				if token != "" {
+					headers = append(headers, bearer(token))
+				}
+				refused(t, fmt.Sprintf("%s with the bearer %.10q and %s", call, token, body), h.do(method, path, body, headers...), want)
+			}
+		}
+	}
+	status(t, "anna, after all that", h.do("GET", "/user", "", bearer(access)), http.StatusOK)
+	if got := h.Count(t); got != 1 {
+		t.Errorf("there are %d users, want 1", got)
+	}
 }
 
 // flow goes through a whole life of a user and returns what must never be in

@@ -25,28 +25,39 @@ type route struct {
 
 const (
 	asPKCE  = " code_challenge:string code_challenge_method:string"
-	asAdmin = "id:string aud:string role:string email:string phone:string password:string password_hash:string email_confirm:bool confirm:bool" +
+	asAdmin = "id:string aud:string role:string email:string phone:string password:string password_hash:string email_confirm:bool confirm:bool phone_confirm:bool" +
 		" user_metadata:object data:object app_metadata:object ban_duration:string"
 )
 
-// routes are the calls that read a body as JSON. $id is a user.
+// routes are the calls that read a body as JSON. $id is a user, $session the
+// session that asks.
 var routes = []route{
-	{"POST", "/signup", "", `{"email":"new@example.com","password":"correct horse"}`, "email:string phone:string password:string data:object" + asPKCE, false, false},
+	{"POST", "/signup", "", `{"email":"new@example.com","password":"correct horse"}`, "email:string phone:string password:string data:object channel:string" + asPKCE, false, false},
+	{"POST", "/signup", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string password:string data:object channel:string" + asPKCE, false, false},
 	{"POST", "/token?grant_type=password", "", `{"email":"anna@example.com","password":"correct horse"}`, "email:string phone:string password:string", false, false},
+	{"POST", "/token?grant_type=password", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string phone:string password:string", false, false},
 	{"POST", "/token?grant_type=refresh_token", "", `{"refresh_token":"x"}`, "refresh_token:string", false, false},
 	{"POST", "/token?grant_type=pkce", "", `{"auth_code":"x","code_verifier":"y"}`, "auth_code:string code_verifier:string", false, false},
 	{"POST", "/verify", "", `{"type":"email","email":"anna@example.com","token":"123456"}`, "type:string token:string token_hash:string email:string phone:string password:string", false, false},
+	{"POST", "/verify", "", `{"type":"sms","phone":"4915112345678","token":"123456"}`, "type:string token:string token_hash:string email:string phone:string password:string", false, false},
 	{"POST", "/recover", "", `{"email":"anna@example.com"}`, "email:string" + asPKCE, false, false},
 	{"POST", "/resend", "", `{"type":"signup","email":"anna@example.com"}`, "type:string email:string phone:string" + asPKCE, false, false},
-	{"POST", "/otp", "", `{"email":"new@example.com"}`, "email:string phone:string create_user:bool data:object" + asPKCE, false, false},
+	{"POST", "/otp", "", `{"email":"new@example.com"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE, false, false},
+	{"POST", "/otp", "", `{"phone":"4915112345678"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE, false, false},
+	{"POST", "/resend", "", `{"type":"sms","phone":"4915112345678"}`, "type:string email:string phone:string" + asPKCE, false, false},
 	{"POST", "/magiclink", "", `{"email":"new@example.com"}`, "email:string data:object" + asPKCE, false, false},
-	{"PUT", "/user", "user", `{"data":{"a":1}}`, "email:string phone:string password:string nonce:string current_password:string data:object app_metadata:object email_change_token:string" + asPKCE, true, false},
+	{"PUT", "/user", "user", `{"data":{"a":1}}`, "email:string phone:string password:string nonce:string current_password:string data:object app_metadata:object email_change_token:string channel:string" + asPKCE, true, false},
+	{"PATCH", "/sessions/$session", "user", `{"name":"At home"}`, "name:string", false, false},
 	{"POST", "/invite", "admin", `{"email":"new@example.com"}`, "email:string data:object", false, false},
 	{"POST", "/admin/users", "admin", `{"email":"new@example.com"}`, asAdmin, false, false},
 	{"PUT", "/admin/users/$id", "admin", `{"role":"editor"}`, asAdmin, true, false},
 	{"DELETE", "/admin/users/$id", "admin", `{"should_soft_delete":true}`, "should_soft_delete:bool", true, true},
 	{"POST", "/admin/generate_link", "admin", `{"type":"invite","email":"new@example.com"}`, "type:string email:string new_email:string password:string data:object redirect_to:string", false, false},
 }
+
+// everythingOpen lets the bodies of routes in by every way, but for anonymous
+// users, whose sign-up is an empty object.
+func everythingOpen(s *setup) { s.limits, s.policy.PhoneDisabled = false, false }
 
 // hostile are bodies no route may take, whatever their type says.
 var hostile = map[string]string{
@@ -97,11 +108,21 @@ func (h *house) call(r route, id string) (path string, headers []string) {
 	switch r.who {
 	case "user":
 		access, _ := h.signIn("anna@example.com")
-		headers = append(headers, bearer(access))
+		return r.at(h, id, access), []string{bearer(access)}
 	case "admin":
 		headers = append(headers, bearer(h.Policy().OperatorToken))
 	}
-	return strings.ReplaceAll(r.path, "$id", id), headers
+	return r.at(h, id, ""), headers
+}
+
+// at is the path of a route, for a user and their access token.
+func (r route) at(h *house, id, access string) string {
+	path := strings.ReplaceAll(r.path, "$id", id)
+	if strings.Contains(path, "$session") {
+		session, _ := claims(h.t, access)["session_id"].(string)
+		path = strings.ReplaceAll(path, "$session", session)
+	}
+	return path
 }
 
 // refused checks the answer to a request that must not have worked.
@@ -120,7 +141,7 @@ func refused(t testing.TB, name string, a answer, status int) {
 // Bad input is a 4xx with a reason, never a 5xx, and leaves no trace.
 func TestBody_hostileOnesAreRefusedAndMakeNobody(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(s *setup) { s.limits = false })
+	h := newHouse(t, everythingOpen)
 	id := h.newUser("anna@example.com").String()
 	before := h.Count(t)
 	for _, r := range routes {
@@ -177,7 +198,7 @@ func TestBody_aLargeOneThatFindsNoPlaceIsToldToComeAgain(t *testing.T) {
 
 func TestBody_aFieldOfAnotherTypeIsRefusedAndMakesNobody(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(s *setup) { s.limits = false })
+	h := newHouse(t, everythingOpen)
 	id := h.newUser("anna@example.com").String()
 	before := h.Count(t)
 	for _, r := range routes {
@@ -239,7 +260,7 @@ func TestBody_nullIsTheSameAsLeftOut(t *testing.T) {
 // outcome sends a body to a fresh house and returns status and error.
 func outcome(t *testing.T, r route, body string) string {
 	t.Helper()
-	h := newHouse(t, nil)
+	h := newHouse(t, everythingOpen)
 	path, headers := h.call(r, h.newUser("anna@example.com").String())
 	a := h.do(r.method, path, body, headers...)
 	return fmt.Sprintf("%d %s", a.Code, a.text("msg"))
@@ -286,7 +307,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(uint8(4), "token=%00&type=magiclink&redirect_to=javascript:alert(1)", "application/x-www-form-urlencoded", "")
 	f.Add(uint8(1), "%zz", "application/x-www-form-urlencoded;;", "2024-01-01")
 	f.Fuzz(func(t *testing.T, n uint8, body, contentType, version string) {
-		h := newHouse(t, func(s *setup) { s.limits = false })
+		h := newHouse(t, everythingOpen)
 		id := h.newUser("anna@example.com").String()
 		r := routes[int(n)%len(routes)]
 		path, headers := h.call(r, id)

@@ -20,6 +20,7 @@ import (
 	"gatehouse/internal/dialecttest"
 	"gatehouse/internal/limit"
 	"gatehouse/internal/notify"
+	"gatehouse/internal/pages"
 	"gatehouse/internal/storetest"
 	"gatehouse/internal/token"
 	"gatehouse/internal/web"
@@ -60,7 +61,7 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 		t.Fatal(err)
 	}
 	s := setup{
-		policy: authtest.Policy(),
+		policy: closed(authtest.Policy()),
 		edge: gotrue.Options{
 			Redirects: redirects, ExternalURL: external, SiteURL: site, Manners: gotrue.Auto, LinkStyle: gotrue.Auto,
 			CookieName: "nf_jwt", CookieLife: 24 * time.Hour, Version: "test",
@@ -74,6 +75,7 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	options := func(o *auth.Options) {
 		o.Policy, o.Log, o.Keys = s.policy, log, []token.Key{token.Secret("", shared, false)}
+		o.UndoURL = func(_ auth.TenantID, token string) string { return external + "/undo?token=" + token }
 	}
 	if s.frail {
 		h.House, h.outage = authtest.Frail(t, options)
@@ -83,7 +85,9 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 	s.edge.Auth = h.Service
 	per5 := func(n float64) limit.Rate { return limit.Rate{Events: n, Per: 5 * time.Minute, Burst: 30} }
 	s.edge.Limits = &web.Limits{
-		Limiter: limit.New(h.Clock.Now), Off: !s.limits, Rates: map[string]limit.Rate{"otp": per5(30), "token": per5(150), "verify": per5(30)},
+		Limiter: limit.New(h.Clock.Now), Off: !s.limits, Rates: map[string]limit.Rate{
+			"otp": per5(30), "token": per5(150), "verify": per5(30), "anonymous": {Events: 30, Per: time.Hour, Burst: 30},
+		},
 	}
 	h.front = mount(t, s, log, h.Clock)
 	return h
@@ -93,6 +97,10 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 func mount(t testing.TB, s setup, log *slog.Logger, clock *storetest.Clock) http.Handler {
 	t.Helper()
 	api, err := gotrue.New(s.edge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow, err := gotrue.Flow(s.edge)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +115,7 @@ func mount(t testing.TB, s setup, log *slog.Logger, clock *storetest.Clock) http
 	mux.Handle("/", api)
 	mux.Handle("/auth/v1/", http.StripPrefix("/auth/v1", api))
 	mux.Handle("/.netlify/identity/", http.StripPrefix("/.netlify/identity", netlify))
+	pages.Mount(mux, pages.Options{Auth: s.edge.Auth, Limits: s.edge.Limits, Flow: flow, SiteURL: site, ExternalURL: external})
 	s.server.Next = &web.CORS{Next: mux, Trusted: []string{site}}
 	s.server.Log, s.server.Now = log, clock.Now
 	return &s.server
@@ -183,7 +192,8 @@ func (h *house) form(target string, v url.Values, headers ...string) answer {
 	return h.do("POST", target, v.Encode(), append(headers, "Content-Type: application/x-www-form-urlencoded")...)
 }
 
-// mailsTo returns what was mailed to an address, oldest first.
+// mailsTo returns what was sent to an address, or to a number with +, oldest
+// first.
 func (h *house) mailsTo(to string) []dialecttest.Mail {
 	h.t.Helper()
 	var list []dialecttest.Mail
@@ -196,7 +206,7 @@ func (h *house) mailsTo(to string) []dialecttest.Mail {
 
 // read finds the one link of a mail that carries a secret.
 func (h *house) read(m notify.Received) dialecttest.Mail {
-	out := dialecttest.Mail{Kind: string(m.Kind), Code: m.Code}
+	out := dialecttest.Mail{Kind: string(m.Kind), Channel: m.Channel, Code: m.Code}
 	for _, link := range m.Links {
 		u, err := url.Parse(link)
 		if err != nil {
@@ -252,3 +262,10 @@ func (h *house) serviceToken() string {
 }
 
 func bearer(token string) string { return "Authorization: Bearer " + token }
+
+// closed is a policy with those ways in shut that are shut unless an operator
+// opens them.
+func closed(p auth.Policy) auth.Policy {
+	p.PhoneDisabled, p.AnonymousDisabled, p.LinkingDisabled = true, true, true
+	return p
+}

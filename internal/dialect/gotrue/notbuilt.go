@@ -34,8 +34,8 @@ func switchedOff() map[string]web.Func {
 	return map[string]web.Func{
 		"POST /sso": saml, "POST /sso/saml/acs": saml, "GET /sso/saml/metadata": saml,
 		"GET /authorize": provider, "GET /callback": provider, "POST /callback": provider,
-		"GET /user/identities/authorize": linking, "DELETE /user/identities/{id}": linking,
-		"POST /factors": factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
+		"GET /user/identities/authorize": linking,
+		"POST /factors":                  factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
 		"/passkeys": passkeys, "/passkeys/": passkeys, "/oauth/": feature, "/user/oauth/grants": feature,
 		"/admin/oauth/": feature, "/admin/custom-providers": feature, "/admin/custom-providers/": feature, "/admin/sso/": saml,
 		"GET /admin/audit": feature, "GET /.well-known/openid-configuration": feature, "GET /.well-known/oauth-authorization-server": feature,

@@ -29,7 +29,7 @@ func (h *house) calls() []call {
 	m := h.lastMail("bert@example.com")
 	var list []call
 	for _, r := range routes {
-		c := call{name: r.method + " " + r.path, method: r.method, path: strings.ReplaceAll(r.path, "$id", id), body: r.body}
+		c := call{name: r.method + " " + r.path, method: r.method, path: r.at(h, id, access), body: r.body}
 		c.body = strings.Replace(c.body, `"refresh_token":"x"`, `"refresh_token":"`+refresh+`"`, 1)
 		switch r.who {
 		case "user":
@@ -48,6 +48,10 @@ func (h *house) calls() []call {
 		call{"Netlify's secret", "POST", "/verify", `{"type":"signup","token":"` + m.Token + `"}`, nil, false},
 		call{"a link's page", "GET", "/verify?" + form("token", m.Token, "type", "signup").Encode(), "", nil, true},
 		call{"the user", "GET", "/user", "", []string{bearer(access)}, true},
+		call{"the sessions", "GET", "/sessions", "", []string{bearer(access)}, true},
+		call{"end a session", "DELETE", "/sessions/" + claims(h.t, access)["session_id"].(string), "", []string{bearer(access)}, false},
+		call{"a user's sessions", "GET", "/admin/users/" + id + "/sessions", "", admin, true},
+		call{"the users by cursor", "GET", "/admin/users?limit=2", "", admin, true},
 		call{"sign out", "POST", "/logout", "", []string{bearer(access)}, false},
 		call{"the users", "GET", "/admin/users", "", admin, true},
 		call{"one of them", "GET", "/admin/users/" + id, "", admin, true},
@@ -94,7 +98,7 @@ func unavailable(t *testing.T, name string, a answer) {
 // A database that is away is never the client's fault and nobody's end: clients
 // keep their tokens at a 503, and throw them away at most other answers.
 func TestUnavailable_isToldInEverybodysWordsAndEndsNoSession(t *testing.T) {
-	h := newHouse(t, func(s *setup) { s.limits, s.frail = false, true })
+	h := newHouse(t, func(s *setup) { everythingOpen(s); s.frail = true })
 	calls := h.calls()
 	access, refresh := h.signIn("anna@example.com")
 	writesOnly := storetest.Engine() == "sqlite" // which is a file, and can be read

@@ -17,22 +17,22 @@ func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
 // externals are the ways in that clients of either family look for; those that
 // are not built are false.
 var externals = []string{
-	"anonymous_users", "apple", "azure", "bitbucket", "discord", "facebook", "snapchat", "figma", "fly", "github", "gitlab",
+	"apple", "azure", "bitbucket", "discord", "facebook", "snapchat", "figma", "fly", "github", "gitlab",
 	"google", "keycloak", "kakao", "linkedin", "linkedin_oidc", "notion", "spotify", "slack", "slack_oidc", "workos", "twitch",
-	"twitter", "phone", "zoom", "saml",
+	"twitter", "zoom", "saml",
 }
 
 // settings handles "GET /settings".
 func (a *api) settings(w http.ResponseWriter, _ *http.Request) error {
 	p := a.Auth.Policy()
-	external := map[string]bool{"email": !p.EmailDisabled}
+	external := map[string]bool{"email": !p.EmailDisabled, "phone": !p.PhoneDisabled, "anonymous_users": !p.AnonymousDisabled}
 	for _, name := range externals {
 		external[name] = false
 	}
 	return web.JSON(w, http.StatusOK, map[string]any{
 		"external": external, "external_labels": map[string]string{},
 		"disable_signup": p.SignupDisabled, "autoconfirm": p.Autoconfirm, "mailer_autoconfirm": p.Autoconfirm,
-		"phone_autoconfirm": false, "sms_provider": "", "saml_enabled": false, "saml_private_key_next_configured": false, "passkeys_enabled": false,
+		"phone_autoconfirm": p.PhoneAutoconfirm, "sms_provider": a.SMSProvider, "saml_enabled": false, "saml_private_key_next_configured": false, "passkeys_enabled": false,
 	})
 }
 

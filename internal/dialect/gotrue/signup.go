@@ -14,26 +14,31 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 		Phone    string         `json:"phone"`
 		Password string         `json:"password"`
 		Data     map[string]any `json:"data"`
+		Channel  string         `json:"channel"`
 		pkceFields
 	}
 	err := web.Body(w, r, &in)
 	if err != nil {
 		return err
 	}
-	switch {
-	case in.Email == "" && in.Phone != "":
-		return &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
-	case in.Email == "" && in.Password == "":
-		return &auth.Error{Code: auth.AnonymousDisabled}
-	case in.Email == "":
-		return auth.Invalid("email", "To signup, please provide your email")
+	if in.Email == "" && in.Phone == "" {
+		if in.Password != "" {
+			return auth.Invalid("email", "To signup, please provide your email")
+		}
+		err = a.Limits.Take(r, "anonymous")
+		if err != nil {
+			return err
+		}
 	}
 	f, err := a.flow(r, in.pkceFields)
+	if err == nil {
+		f.Channel, err = channel(in.Channel)
+	}
 	if err != nil {
 		return err
 	}
 	g, err := a.Auth.SignUp(r.Context(), web.Caller(r), auth.NewUser{
-		Email: in.Email, Password: in.Password, Data: in.Data, Tell: a.TellTaken,
+		Email: in.Email, Phone: in.Phone, Password: in.Password, Data: in.Data,
 	}, f)
 	if err != nil {
 		return err
@@ -45,4 +50,13 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	a.setCookie(w, r, g)
 	s := sessionJSON(g)
 	return web.JSON(w, http.StatusOK, signedUp{s.User, s})
+}
+
+// channel is how a text message is to go.
+func channel(s string) (string, error) {
+	switch s {
+	case "", "sms", "whatsapp":
+		return s, nil
+	}
+	return "", auth.Invalid("channel", "Invalid channel, supported values are 'sms' or 'whatsapp'. 'whatsapp' is only supported if Twilio or Twilio Verify is used as the provider.")
 }

@@ -51,20 +51,13 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 	c := web.Caller(r)
 	switch grant {
 	case "password":
-		if in.Email == "" && in.Phone != "" {
-			return nil, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
-		}
 		if in.Email != "" && in.Phone != "" {
 			return nil, auth.Invalid("email", "Only an email address or phone number should be provided on login.")
 		}
-		if in.Email == "" {
+		if in.Email == "" && in.Phone == "" {
 			return nil, auth.Invalid("email", "missing email or phone")
 		}
-		email, err := auth.CleanEmail(in.Email)
-		if err != nil {
-			email = "" // no user has it; the answer and its cost are those of any wrong pair
-		}
-		return a.Auth.SignIn(r.Context(), c, "password", auth.Input{Email: email, Password: in.Password}, false)
+		return a.Auth.SignIn(r.Context(), c, "password", byPassword(in), false)
 	case "refresh_token":
 		if in.RefreshToken == "" {
 			return nil, auth.Invalid("refresh_token", "refresh_token required")
@@ -80,4 +73,20 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 		return nil, &notBuilt{answer{status: http.StatusBadRequest, code: "provider_disabled", msg: "Sign-ins of this kind are disabled"}}
 	}
 	return nil, &auth.Error{Code: auth.MethodDisabled, Field: "grant_type"}
+}
+
+// byPassword reads who wants in. What is no address or number is one no user
+// has: the answer and its cost are those of any wrong pair.
+func byPassword(in tokenRequest) auth.Input {
+	input := auth.Input{Password: in.Password}
+	if in.Phone != "" {
+		number, err := auth.CleanPhone(in.Phone)
+		if err != nil {
+			number = "0" // no number begins with it
+		}
+		input.Phone = number
+		return input
+	}
+	input.Email, _ = auth.CleanEmail(in.Email)
+	return input
 }

@@ -36,6 +36,7 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request, v *auth.Viewer)
 		Data             map[string]any `json:"data"`
 		AppMetadata      map[string]any `json:"app_metadata"`
 		EmailChangeToken string         `json:"email_change_token"`
+		Channel          string         `json:"channel"`
 		pkceFields
 	}
 	err := web.Body(w, r, &in)
@@ -46,10 +47,10 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request, v *auth.Viewer)
 	if err != nil {
 		return err
 	}
-	if in.Phone != nil && *in.Phone != "" {
-		return &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
-	}
 	f, err := a.flow(r, in.pkceFields)
+	if err == nil {
+		f.Channel, err = channel(in.Channel)
+	}
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request, v *auth.Viewer)
 		return web.JSON(w, http.StatusOK, userJSON(u))
 	}
 	u, err := a.Auth.UpdateUser(r.Context(), c, v, auth.Changes{
-		Email: in.Email, Password: in.Password, Data: in.Data, AppData: in.AppMetadata, Nonce: in.Nonce, Current: in.CurrentPassword,
+		Email: in.Email, Phone: in.Phone, Password: in.Password, Data: in.Data, AppData: in.AppMetadata, Nonce: in.Nonce, Current: in.CurrentPassword,
 	}, f)
 	if err != nil {
 		return err
@@ -83,4 +84,17 @@ func (a *api) logout(w http.ResponseWriter, r *http.Request, v *auth.Viewer) err
 	a.clearCookie(w)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// unlink handles "DELETE /user/identities/{id}".
+func (a *api) unlink(w http.ResponseWriter, r *http.Request, v *auth.Viewer) error {
+	id, err := auth.ParseIdentityID(r.PathValue("id"))
+	if err != nil {
+		return &auth.Error{Code: auth.IdentityNotFound, Field: "id"}
+	}
+	err = a.Auth.Unlink(r.Context(), web.Caller(r), v, id)
+	if err != nil {
+		return err
+	}
+	return web.JSON(w, http.StatusOK, struct{}{})
 }

@@ -20,7 +20,12 @@ var questions = map[string][]auth.Kind{
 	"magiclink":    {auth.KindMagicLink, auth.KindConfirmation},
 	"email":        {auth.KindMagicLink, auth.KindConfirmation},
 	"email_change": {auth.KindChangeNew, auth.KindChangeCurrent},
+	"sms":          {auth.KindSMS},
+	"phone_change": {auth.KindPhoneChange},
 }
+
+// byPhone are the types that are answered with a number and a code alone.
+var byPhone = map[string]bool{"sms": true, "phone_change": true}
 
 // verifyRequest is POST /verify of both families.
 type verifyRequest struct {
@@ -63,12 +68,12 @@ const onePending = "Confirmation link accepted. Please proceed to confirm link s
 
 // answerTo tells which way in a request means.
 func (a *api) answerTo(r *http.Request, in verifyRequest) (method string, input auth.Input, err error) {
-	if in.Phone != "" {
-		return "", input, &auth.Error{Code: auth.PhoneDisabled, Field: "phone"}
-	}
 	kinds := questions[in.Type]
 	if kinds == nil {
-		return "", input, auth.Invalid("type", "Verify requires a verification type: signup, invite, recovery, magiclink, email_change or email")
+		return "", input, auth.Invalid("type", "Verify requires a verification type: signup, invite, recovery, magiclink, email_change, email, sms or phone_change")
+	}
+	if byPhone[in.Type] || in.Phone != "" {
+		return codeBySMS(in, kinds)
 	}
 	if in.TokenHash != "" && in.Token != "" {
 		return "", input, auth.Invalid("token", "Verify requires either a token or a token hash")
@@ -94,6 +99,25 @@ func (a *api) answerTo(r *http.Request, in verifyRequest) (method string, input 
 		return "emailcode", input, err
 	}
 	return "emaillink", input, nil
+}
+
+// codeBySMS reads the code of a text message.
+func codeBySMS(in verifyRequest, kinds []auth.Kind) (method string, input auth.Input, err error) {
+	switch {
+	case in.TokenHash != "":
+		return "", input, auth.Invalid("token_hash", "A phone number is verified with the token of the text message, it has no token_hash")
+	case in.Email != "":
+		return "", input, auth.Invalid("phone", "Only an email address or phone number should be provided on verify")
+	case !byPhone[in.Type]:
+		return "", input, auth.Invalid("type", "A phone number is verified with the type sms or phone_change")
+	case in.Phone == "":
+		return "", input, auth.Invalid("phone", "Only an email address or phone number should be provided on verify")
+	case in.Token == "":
+		return "", input, auth.Invalid("token", "Verify requires a token or a token hash")
+	}
+	input = auth.Input{Kinds: kinds, Code: strings.TrimSpace(in.Token)}
+	input.Phone, err = auth.CleanPhone(in.Phone)
+	return "smscode", input, err
 }
 
 // netlifySignup tells a confirmation from an invitation, which Netlify's
@@ -136,14 +160,14 @@ func (a *api) verifyPage(w http.ResponseWriter, r *http.Request) error {
 	if q.Get("token") == "" || kinds == nil {
 		return auth.Invalid("token", "Verify requires a token and a verification type")
 	}
-	if a.DirectLinks && r.Method == http.MethodGet && !prefetch(r) {
+	question, err := a.Auth.Link(r.Context(), web.Caller(r), kinds, q.Get("token"))
+	if a.DirectLinks && r.Method == http.MethodGet && !prefetch(r) && (err != nil || a.otherDevice(r, question) == nil) {
 		err := a.Limits.Take(r, "verify")
 		if err != nil {
 			return err
 		}
 		return a.redeem(w, r, q)
 	}
-	question, err := a.Auth.Link(r.Context(), web.Caller(r), kinds, q.Get("token"))
 	if auth.CodeOf(err) == auth.LinkFailed {
 		return a.redirectError(w, r, q, err)
 	}
@@ -151,9 +175,28 @@ func (a *api) verifyPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t := titles[question.Kind]
-	return verifyTemplate.Write(w, http.StatusOK, t[0], map[string]string{
+	return verifyTemplate.Write(w, http.StatusOK, t[0], map[string]any{
 		"Title": t[0], "Button": t[1], "SentTo": question.SentTo, "Token": q.Get("token"), "Type": q.Get("type"), "RedirectTo": q.Get("redirect_to"),
+		"Other": a.otherDevice(r, question),
 	})
+}
+
+// other is what the page of a link says that was opened elsewhere than where it
+// was asked for.
+type other struct {
+	Asked, Here string // devices
+	Strict      bool   // it signs in only where it was asked for
+}
+
+// otherDevice tells whether a link asked for with PKCE was opened on another
+// device, whose browser has no verifier to trade a code with. Only the names
+// browsers give themselves can tell; one that is wrong costs a click.
+func (a *api) otherDevice(r *http.Request, q *auth.Question) *other {
+	here := auth.DeviceName(r.UserAgent())
+	if q.PKCE.Challenge == "" || !q.Browser || !auth.IsBrowser(r.UserAgent()) || q.Device == here {
+		return nil // an application, or a site's own server, has its links opened by a browser
+	}
+	return &other{Asked: q.Device, Here: here, Strict: a.Auth.Policy().StrictPKCE}
 }
 
 // prefetch reports whether a browser asks ahead of its user.
@@ -185,7 +228,7 @@ func (a *api) redeem(w http.ResponseWriter, r *http.Request, q url.Values) error
 	if q.Get("token") == "" || kinds == nil {
 		return auth.Invalid("token", "Verify requires a token and a verification type")
 	}
-	g, err := a.Auth.SignIn(r.Context(), web.Caller(r), "emaillink", auth.Input{Kinds: kinds, Token: q.Get("token")}, true)
+	g, err := a.Auth.SignIn(r.Context(), web.Caller(r), "emaillink", auth.Input{Kinds: kinds, Token: q.Get("token"), Here: q.Get("here") != ""}, true)
 	if err != nil {
 		if c := auth.CodeOf(err); c == auth.Internal || c == auth.Unavailable { // not the link's fault, which still works
 			return err

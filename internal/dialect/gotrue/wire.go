@@ -23,6 +23,8 @@ type user struct {
 	RecoverySentAt         time.Time       `json:"recovery_sent_at,omitzero"`
 	NewEmail               string          `json:"new_email,omitempty"`
 	EmailChangeSentAt      time.Time       `json:"email_change_sent_at,omitzero"`
+	NewPhone               string          `json:"new_phone,omitempty"`
+	PhoneChangeSentAt      time.Time       `json:"phone_change_sent_at,omitzero"`
 	ReauthenticationSentAt time.Time       `json:"reauthentication_sent_at,omitzero"`
 	LastSignInAt           time.Time       `json:"last_sign_in_at,omitzero"`
 	AppMetadata            json.RawMessage `json:"app_metadata"`
@@ -58,6 +60,9 @@ func userJSON(u *auth.User) user {
 	}
 	if u.NewEmail != "" {
 		w.EmailChangeSentAt = u.EmailChangeSentAt
+	}
+	if u.NewPhone != "" {
+		w.NewPhone, w.PhoneChangeSentAt = u.NewPhone, u.PhoneChangeSentAt
 	}
 	for i := range u.Identities {
 		d := &u.Identities[i]
