@@ -5,7 +5,7 @@ export CGO_ENABLED = 0
 GO ?= go
 BIN = dist/gatehouse
 
-.PHONY: all build test test-go test-race test-compat faults lint gen gen-check bench clean need-node need-debian need-engines need-faults
+.PHONY: all build test test-go test-race test-compat faults lint gen gen-check bench clean need-node need-browser need-debian need-engines need-faults
 
 all: build
 
@@ -25,7 +25,7 @@ test-go: need-engines ## the Go tests alone, without the race detector
 	$(GO) test ./...
 
 # The real npm clients, unmodified, against the real binary.
-test-compat: need-node build
+test-compat: need-node need-browser build
 	cd compat && npm ci --no-audit --no-fund --loglevel=error
 	cd compat && GATEHOUSE_BIN=$(CURDIR)/$(BIN) npm test
 
@@ -65,6 +65,10 @@ define need
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; \
 		else echo "run: sudo apt-get install $(2)" >&2; exit 1; fi; }
 endef
+
+# A real browser for the clients that live in one; CHROMIUM names another.
+need-browser:
+	$(call need,$(or $(CHROMIUM),chromium),chromium)
 
 # The servers themselves, started by the tests; Debian's own services are not
 # needed.

@@ -23,6 +23,11 @@ export const OPERATOR = '0123456789abcdef0123456789abcdef';
 export const SECRET = 'a-secret-of-more-than-thirty-two-bytes';
 export const PASSWORD = 'correct horse 1';
 
+// What browsers call themselves: a mailed link that is opened in another one
+// than where it was asked for ends differently.
+export const CHROME = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36';
+export const FIREFOX = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0';
+
 // binary is the server under test, built if nobody names one.
 let built;
 function binary() {
@@ -124,15 +129,16 @@ export async function startMail() {
   server.on('error', () => {}); // a client that hangs up is no matter of ours
   await new Promise((r) => server.listen(0, '127.0.0.1', r));
 
-  const matching = (address, after) => box.filter((m) => m.to === address.toLowerCase() && m.seq > seqOf(after));
+  const matching = (address, after, about) =>
+    box.filter((m) => m.to === address.toLowerCase() && m.seq > seqOf(after) && (!about || about.test(m.subject)));
   return {
     port: server.server.address().port,
     // mailTo waits for the first mail to an address that came after another
-    // one (a mail, or nothing).
-    async mailTo(address, { after = 0, within = 10_000 } = {}) {
+    // one (a mail, or nothing), and whose subject is about something.
+    async mailTo(address, { after = 0, about, within = 10_000 } = {}) {
       const end = Date.now() + within;
       for (;;) {
-        const [m] = matching(address, after);
+        const [m] = matching(address, after, about);
         if (m) return m;
         const left = end - Date.now();
         if (left <= 0) {
@@ -143,17 +149,75 @@ export async function startMail() {
     },
     // countTo says how many mails an address has got, once a mail that was
     // asked for later, on the same server, has come.
-    async countTo(address, url, { after = 0 } = {}) {
+    async countTo(address, url, { after = 0, about } = {}) {
       const last = someone('sentinel');
-      const res = await fetch(`${url}/signup`, {
+      const res = await fetch(`${url}/otp`, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify({ email: last, password: PASSWORD }),
+        body: JSON.stringify({ email: last }),
       });
       assert.equal(res.status, 200, await res.text());
       await this.mailTo(last);
       await sleep(100);
-      return matching(address, after).length;
+      return matching(address, after, about).length;
+    },
+    stop: () => new Promise((r) => server.close(r)),
+  };
+}
+
+// startSMS runs what a server takes for Twilio, and keeps what it is sent.
+// Numbers it was told to refuse get Twilio's own words for it.
+export async function startSMS() {
+  const sid = 'ACcompat';
+  const token = 'twilio-token';
+  const box = [];
+  const refusing = new Set();
+  let arrived = () => {};
+  let next = new Promise((r) => (arrived = r));
+  const server = http.createServer(async (req, res) => {
+    let body = '';
+    for await (const part of req) body += part;
+    const answer = (status, json) => res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(json));
+    const key = Buffer.from(req.headers.authorization?.replace(/^Basic /, '') ?? '', 'base64').toString();
+    if (key !== `${sid}:${token}`) return answer(401, { code: 20003, message: 'Authenticate', status: 401 });
+    if (req.method !== 'POST' || req.url !== `/2010-04-01/Accounts/${sid}/Messages.json`) return answer(404, { code: 20404, status: 404 });
+    const form = new URLSearchParams(body);
+    const [, channel = 'sms', to] = form.get('To').match(/^(?:(\w+):)?\+(\d+)$/);
+    if (refusing.has(to)) return answer(400, { code: 21211, message: "The 'To' number is not a valid phone number.", status: 400 });
+    const text = form.get('Body') ?? '';
+    box.push({ seq: box.length + 1, to, channel, service: form.get('MessagingServiceSid'), text, code: text.match(/\b\d{6,10}\b/)?.[0] });
+    const ring = arrived;
+    next = new Promise((r) => (arrived = r));
+    ring();
+    return answer(201, { sid: `SM${box.length}`, status: 'queued', error_code: null });
+  });
+  await new Promise((r) => server.listen(0, '127.0.0.1', r));
+  const url = `http://127.0.0.1:${server.address().port}`;
+  const matching = (number, after) => box.filter((m) => m.to === number.replace('+', '') && m.seq > seqOf(after));
+  return {
+    // settings make a server send its text messages here.
+    settings: {
+      GOTRUE_EXTERNAL_PHONE_ENABLED: 'true',
+      GOTRUE_SMS_PROVIDER: 'twilio',
+      GOTRUE_SMS_TWILIO_ACCOUNT_SID: sid,
+      GOTRUE_SMS_TWILIO_AUTH_TOKEN: token,
+      GOTRUE_SMS_TWILIO_MESSAGE_SERVICE_SID: 'MG00000000000000000000000000000000',
+      GOTRUE_SMS_MAX_FREQUENCY: '1s',
+      GATEHOUSE_SMS_BASE_URL: url,
+      GATEHOUSE_OUTGOING_ALLOW_PRIVATE: 'true',
+    },
+    refuse: (number) => void refusing.add(number.replace('+', '')),
+    accept: (number) => void refusing.delete(number.replace('+', '')),
+    countTo: (number, { after = 0 } = {}) => matching(number, after).length,
+    async smsTo(number, { after = 0, within = 10_000 } = {}) {
+      const end = Date.now() + within;
+      for (;;) {
+        const [m] = matching(number, after);
+        if (m) return m;
+        const left = end - Date.now();
+        if (left <= 0) throw new Error(`no text message to ${number}; there were: ${box.map((m) => m.to).join(', ')}`);
+        await Promise.race([next, sleep(left, undefined, { ref: false })]);
+      }
     },
     stop: () => new Promise((r) => server.close(r)),
   };
@@ -186,6 +250,9 @@ const unescape = (s) =>
 // someone is an address nobody has had before.
 export const someone = (name = 'ann') => `${name}-${randomBytes(6).toString('hex')}@example.org`;
 
+// somebodysNumber is a German mobile number nobody has had before.
+export const somebodysNumber = () => `+49151${String(randomBytes(4).readUInt32BE() % 100_000_000).padStart(8, '0')}`;
+
 // ask is one HTTP request as it is, with no header of a fetch client's making.
 export function ask(method, url, { headers = {}, body } = {}) {
   return new Promise((resolve, reject) => {
@@ -216,11 +283,11 @@ export const askJSON = (method, url, body, headers = {}) =>
   ask(method, url, { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body) });
 
 // openLink is what a browser does with a mailed link: it shows the page.
-export async function openLink(link) {
+export async function openLink(link, { agent = CHROME } = {}) {
   const res = await ask('GET', link, {
-    headers: { Accept: 'text/html', 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
+    headers: { Accept: 'text/html', 'User-Agent': agent, 'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate', 'Sec-Fetch-Dest': 'document' },
   });
-  return { ...res, url: link, form: formOf(res.text, link) };
+  return { ...res, url: link, agent, form: formOf(res.text, link) };
 }
 
 function formOf(html, base) {
@@ -241,13 +308,22 @@ function formOf(html, base) {
 // press is what a browser does when the button on such a page is pressed. It
 // returns where the browser is sent.
 export async function press(page) {
+  const res = await submit(page);
+  assert.equal(res.status, 303, `the button led to ${res.status}: ${res.text.slice(0, 600)}`);
+  const to = new URL(res.headers.location);
+  return { href: to.href, base: to.origin + to.pathname, query: to.searchParams, fragment: new URLSearchParams(to.hash.slice(1)) };
+}
+
+// submit sends the form of such a page and returns the answer.
+export async function submit(page) {
   assert.ok(page.form, `no form on the page (${page.status}): ${page.text.slice(0, 600)}`);
   assert.equal(page.form.method, 'POST');
   const origin = new URL(page.url).origin;
   const cookies = (page.headers['set-cookie'] ?? []).map((c) => c.split(';')[0]).join('; ');
-  const res = await ask('POST', page.form.action, {
+  return ask('POST', page.form.action, {
     headers: {
       Accept: 'text/html',
+      'User-Agent': page.agent,
       'Content-Type': 'application/x-www-form-urlencoded',
       Origin: origin,
       'Sec-Fetch-Site': 'same-origin',
@@ -257,13 +333,10 @@ export async function press(page) {
     },
     body: page.form.fields.toString(),
   });
-  assert.equal(res.status, 303, `the button led to ${res.status}: ${res.text.slice(0, 600)}`);
-  const to = new URL(res.headers.location);
-  return { href: to.href, base: to.origin + to.pathname, query: to.searchParams, fragment: new URLSearchParams(to.hash.slice(1)) };
 }
 
 // follow opens a mailed link and presses the button.
-export const follow = async (link) => press(await openLink(link));
+export const follow = async (link, browser) => press(await openLink(link, browser));
 
 // memory is a browser's storage without a browser.
 export function memory() {

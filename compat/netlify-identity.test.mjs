@@ -321,6 +321,13 @@ describe('in a browser of the site', () => {
     assert.equal(seen.findLast((s) => s.path === '/.netlify/identity/logout').status, 204);
   });
 
+  test('a login by another provider begins at the server', async (t) => {
+    const { identity, location } = await tab(t, open);
+    assert.throws(() => identity.oauthLogin('github'), { name: 'AuthError', message: /Redirecting/ });
+    assert.equal(location.href, `${open.url}/.netlify/identity/authorize?provider=github`);
+    assert.equal((await fetch(location.href)).status, 400, 'which says that there is none');
+  });
+
   test('a session set by the site’s server is taken up', async (t) => {
     const { identity } = await tab(t, open);
     const email = someone();

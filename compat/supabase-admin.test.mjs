@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { isAuthSessionMissingError } from '@supabase/auth-js';
 import { OPERATOR, PASSWORD, SECRET, ask, follow, sign, someone, startMail, startServer } from './harness.mjs';
-import { newClient, refused } from './supabase.mjs';
+import { adminWith, newClient, refused } from './supabase.mjs';
 
 let mail;
 let server; // addresses must be confirmed
@@ -14,15 +14,13 @@ let admin;
 before(async () => {
   mail = await startMail();
   server = await startServer(mail, { GOTRUE_JWT_SECRET: SECRET });
-  admin = adminWith(sign({ role: 'service_role' })); // no exp: such keys live for ever
+  admin = adminWith(server, sign({ role: 'service_role' })); // no exp: such keys live for ever
 });
 
 after(async () => {
   await server?.stop();
   await mail?.stop();
 });
-
-const adminWith = (key) => newClient(server, { headers: { apikey: key, Authorization: `Bearer ${key}` } }).admin;
 
 // made is a user an operator made.
 async function made(attributes = {}) {
@@ -73,16 +71,9 @@ describe('an operator', () => {
       assert.equal((await newClient(server).signInWithPassword({ email: user.email, password: PASSWORD })).error, null);
     }
     refused(await newClient(server).signInWithPassword({ email: user.email, password: 'wrong password' }), 'invalid_credentials', 400);
-  });
-
-  test('hears of passwords that today’s rules would refuse', async () => {
-    const password_hash = '$2a$04$1X7Q7KaWrVuRC457VLZ7MuZ1WPGIzR9TbdRBSecC2D0F2OWA.SIz.'; // of «short»
-    const user = await made({ password: undefined, password_hash });
-    const { data, error } = await newClient(server).signInWithPassword({ email: user.email, password: 'short' });
-    assert.equal(error, null);
-    assert.ok(data.session);
-    assert.deepEqual(data.weakPassword.reasons, ['length']);
-    assert.ok(data.weakPassword.message);
+    assert.ok(!JSON.stringify((await admin.getUserById(user.id)).data).includes('$'), 'and shows none');
+    refused(await admin.createUser({ email: someone(), password: PASSWORD, password_hash }), 'validation_failed', 400);
+    refused(await admin.createUser({ email: someone(), password_hash: '$what$ever' }), 'validation_failed', 400);
   });
 
   // Mission: U13
@@ -111,6 +102,40 @@ describe('an operator', () => {
     }
     assert.ok(some.every((id) => seen.has(id)) || page > 8);
     assert.deepEqual((await admin.listUsers({ page: 999, perPage: 50 })).data.users, []);
+  });
+
+  // Mission: U13
+  test('lists users by cursor, which misses nobody and is never twice the same', async () => {
+    const key = { Authorization: `Bearer ${OPERATOR}` };
+    const some = [];
+    for (let n = 0; n < 5; n++) some.push((await made()).id);
+    const seen = [];
+    let cursor = '';
+    for (let n = 0; n < 100; n++) {
+      const { status, json } = await ask('GET', `${server.url}/admin/users?limit=2${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { headers: key });
+      assert.equal(status, 200);
+      assert.ok(json.users.length <= 2);
+      seen.push(...json.users.map((u) => u.id));
+      if (n === 0) await made(); // newer than the cursor
+      assert.equal(typeof json.pagination.has_more, 'boolean');
+      cursor = json.pagination.next_cursor ?? '';
+      assert.equal(Boolean(cursor), json.pagination.has_more);
+      if (!cursor) break;
+    }
+    assert.equal(new Set(seen).size, seen.length);
+    for (const id of some) assert.ok(seen.includes(id), id);
+    assert.equal((await ask('GET', `${server.url}/admin/users?limit=2&cursor=rubbish`, { headers: key })).status, 400);
+  });
+
+  // Mission: U13
+  test('finds and sorts users', async () => {
+    const user = await made();
+    const list = async (query) => (await ask('GET', `${server.url}/admin/users?${query}`, { headers: { Authorization: `Bearer ${OPERATOR}` } })).json;
+    const found = await list(`filter=${user.email.slice(0, 16)}`);
+    assert.deepEqual(found.users.map((u) => u.id), [user.id]);
+    const { users } = await list('sort=email%20asc&per_page=1000');
+    const addresses = users.map((u) => u.email).filter(Boolean);
+    assert.deepEqual(addresses, [...addresses].sort());
   });
 
   // Mission: U01, U13
@@ -145,6 +170,7 @@ describe('an operator', () => {
     refused(await admin.updateUserById(user.id, { email: other.email }), 'email_exists', 422);
   });
 
+  // Mission: U14
   test('bans users, and lifts the ban', async () => {
     const user = await made();
     const auth = newClient(server);
@@ -160,6 +186,18 @@ describe('an operator', () => {
     const free = await admin.updateUserById(user.id, { ban_duration: 'none' });
     assert.equal(free.data.user.banned_until ?? null, null);
     assert.equal((await newClient(server).signInWithPassword({ email: user.email, password: PASSWORD })).error, null);
+  });
+
+  // Mission: U14
+  test('makes users who are banned for a while', async () => {
+    const user = await made({ ban_duration: '1h' });
+    const left = Date.parse(user.banned_until) - Date.now();
+    assert.ok(left > 3500_000 && left <= 3600_000, String(left));
+    refused(await newClient(server).signInWithPassword({ email: user.email, password: PASSWORD }), 'user_banned', 400);
+    refused(await newClient(server).signInWithPassword({ email: user.email, password: 'wrong password' }), 'invalid_credentials', 400);
+    refused(await admin.updateUserById(user.id, { ban_duration: 'for ever' }), 'validation_failed', 400);
+    const short = await made({ ban_duration: '1ms' });
+    assert.equal((await newClient(server).signInWithPassword({ email: short.email, password: PASSWORD })).error, null);
   });
 
   // Mission: U05
@@ -226,8 +264,14 @@ describe('an operator', () => {
     assert.equal((await admin.signOut(jwt, 'others')).error, null);
     assert.equal((await a.getUser()).error, null);
     assert.ok(isAuthSessionMissingError((await b.getUser()).error));
-    assert.equal((await admin.signOut(jwt)).error, null);
-    assert.ok(isAuthSessionMissingError((await newClient(server).getUser(jwt)).error));
+    await b.signInWithPassword({ email: user.email, password: PASSWORD });
+    assert.equal((await admin.signOut(jwt, 'local')).error, null);
+    assert.ok(isAuthSessionMissingError((await a.getUser()).error));
+    assert.equal((await b.getUser()).error, null);
+    const { access_token } = (await b.getSession()).data.session;
+    assert.equal((await admin.signOut(access_token)).error, null);
+    assert.ok(isAuthSessionMissingError((await newClient(server).getUser(access_token)).error));
+    refused(await admin.signOut('rubbish'), 'bad_jwt', 403);
   });
 });
 
@@ -309,6 +353,36 @@ describe('a link for an operator to deliver', () => {
     assert.equal(second.error, null);
     assert.equal(second.data.user.email, newEmail);
   });
+
+  // Mission: U06
+  test('changes an address behind the links, and by their codes', async () => {
+    for (const use of [
+      async (l) => ((await follow(l.action_link)).fragment.get('access_token') ? 'in' : 'more'),
+      async (l, email) => {
+        const { data, error } = await newClient(server).verifyOtp({ email, token: l.email_otp, type: 'email_change' });
+        assert.equal(error, null);
+        return data.session ? 'in' : 'more';
+      },
+    ]) {
+      const user = await made();
+      const newEmail = someone('new');
+      const current = await link({ type: 'email_change_current', email: user.email, newEmail });
+      const next = await link({ type: 'email_change_new', email: user.email, newEmail });
+      assert.equal(await use(next, newEmail), 'more');
+      assert.equal(await use(current, user.email), 'in');
+      assert.equal((await admin.getUserById(user.id)).data.user.email, newEmail);
+    }
+  });
+
+  test('is of use once, by any of its ways', async () => {
+    const user = await made();
+    const l = await link({ type: 'magiclink', email: user.email });
+    assert.ok((await follow(l.action_link)).fragment.get('access_token'));
+    refused(await newClient(server).verifyOtp({ token_hash: l.hashed_token, type: 'magiclink' }), 'otp_expired', 403);
+    refused(await newClient(server).verifyOtp({ email: user.email, token: l.email_otp, type: 'email' }), 'otp_expired', 403);
+    refused(await admin.generateLink({ type: 'letter', email: user.email }), 'validation_failed', 400);
+    assert.equal(await mail.countTo(user.email, server.url), 0);
+  });
 });
 
 describe('everybody else', () => {
@@ -320,13 +394,13 @@ describe('everybody else', () => {
     const own = (await auth.getSession()).data.session.access_token;
     const url = `${server.url}/admin/users`;
     assert.equal((await ask('GET', url, { headers: { 'X-Supabase-Api-Version': '2024-01-01' } })).json.code, 'no_authorization');
-    refused(await adminWith(own).listUsers(), 'not_admin', 403);
-    refused(await adminWith(own).deleteUser(user.id), 'not_admin', 403);
-    refused(await adminWith(sign({ role: 'anon' })).listUsers(), 'not_admin', 403);
-    refused(await adminWith(sign({ role: 'service_role' }, 'another-secret-of-more-than-32-bytes')).listUsers(), 'bad_jwt', 403);
-    refused(await adminWith(sign({ role: 'service_role', exp: 1 })).listUsers(), 'bad_jwt', 403);
+    refused(await adminWith(server, own).listUsers(), 'not_admin', 403);
+    refused(await adminWith(server, own).deleteUser(user.id), 'not_admin', 403);
+    refused(await adminWith(server, sign({ role: 'anon' })).listUsers(), 'not_admin', 403);
+    refused(await adminWith(server, sign({ role: 'service_role' }, 'another-secret-of-more-than-32-bytes')).listUsers(), 'bad_jwt', 403);
+    refused(await adminWith(server, sign({ role: 'service_role', exp: 1 })).listUsers(), 'bad_jwt', 403);
     const key = { iss: 'supabase-demo', ref: 'abcdefghijklmnopqrst', role: 'service_role', iat: 1641769200, exp: 4102444800 };
-    assert.equal((await adminWith(sign(key)).listUsers()).error, null, 'a key as another server made it');
-    assert.equal((await adminWith(OPERATOR).listUsers()).error, null, 'the operator token is the operator’s');
+    assert.equal((await adminWith(server, sign(key)).listUsers()).error, null, 'a key as another server made it');
+    assert.equal((await adminWith(server, OPERATOR).listUsers()).error, null, 'the operator token is the operator’s');
   });
 });

@@ -4,21 +4,23 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { isAuthApiError, isAuthSessionMissingError } from '@supabase/auth-js';
-import { PASSWORD, SECRET, ask, decode, memory, sign, startMail, startServer } from './harness.mjs';
+import { PASSWORD, SECRET, ask, decode, memory, sign, sleep, someone, startMail, startServer } from './harness.mjs';
 import { newClient, refused, signedUp } from './supabase.mjs';
 
 let mail;
 let open; // they need not
 let keys; // the server's own keys sign (ES256)
+let brief; // so they do, for a second
 
 before(async () => {
   mail = await startMail();
   open = await startServer(mail, { GOTRUE_JWT_SECRET: SECRET, GOTRUE_MAILER_AUTOCONFIRM: 'true' });
   keys = await startServer(mail, { GOTRUE_MAILER_AUTOCONFIRM: 'true' });
+  brief = await startServer(mail, { GOTRUE_MAILER_AUTOCONFIRM: 'true', GOTRUE_JWT_EXP: '1' });
 });
 
 after(async () => {
-  await Promise.all([open?.stop(), keys?.stop()]);
+  await Promise.all([open?.stop(), keys?.stop(), brief?.stop()]);
   await mail?.stop();
 });
 
@@ -69,6 +71,24 @@ describe('tokens', () => {
     const { data, error } = await auth.getClaims();
     assert.equal(error, null);
     assert.equal(data.claims.sub, user.id);
+  });
+
+  // Mission: T19, T04
+  test('are checked by getClaims with keys at hand, and may be old if that is asked for', async () => {
+    const { session, user } = await signedUp(keys);
+    const jwks = (await ask('GET', `${keys.url}/.well-known/jwks.json`)).json;
+    const nowhere = newClient({ url: 'http://127.0.0.1:9' });
+    const { data, error } = await nowhere.getClaims(session.access_token, { jwks });
+    assert.equal(error, null);
+    assert.equal(data.claims.sub, user.id);
+    assert.equal(data.header.kid, jwks.keys.find((k) => k.kid === data.header.kid).kid);
+
+    const { access_token } = (await signedUp(brief)).session;
+    const own = { jwks: (await ask('GET', `${brief.url}/.well-known/jwks.json`)).json };
+    while (Date.now() / 1000 < decode(access_token).claims.exp + 1) await sleep(100);
+    assert.equal((await nowhere.getClaims(access_token, own)).error?.name, 'AuthInvalidJwtError');
+    assert.equal((await nowhere.getClaims(access_token, { ...own, allowExpired: true })).error, null);
+    assert.equal((await newClient(brief).getUser(access_token)).error?.code, 'bad_jwt', 'the server takes none of that age');
   });
 
   // Mission: T24
@@ -157,6 +177,23 @@ describe('refresh', () => {
     assert.ok(isAuthSessionMissingError(error), String(error));
   });
 
+  // Mission: T20
+  test('happens by itself before a token is too old, until the client is told to stop', async () => {
+    const { auth, session } = await signedUp(brief);
+    const events = [];
+    const { data } = auth.onAuthStateChange((event) => void events.push(event));
+    await auth.startAutoRefresh();
+    for (let n = 0; n < 100 && !events.includes('TOKEN_REFRESHED'); n++) await sleep(50);
+    assert.ok(events.includes('TOKEN_REFRESHED'), events.join());
+    await auth.stopAutoRefresh();
+    assert.notEqual((await auth.getSession()).data.session.refresh_token, session.refresh_token);
+    data.subscription.unsubscribe();
+    const heard = events.length;
+    await auth.signOut();
+    assert.equal(events.length, heard, 'nobody listens any more');
+    await auth.dispose();
+  });
+
   test('refuses rubbish and tokens that are not its own', async () => {
     const { session } = await signedUp(open);
     const other = await signedUp(keys);
@@ -222,5 +259,36 @@ describe('sign-out', () => {
     assert.equal((await there.getSession()).data.session, null);
     assert.ok(events.includes('SIGNED_OUT'), events.join());
     assert.equal((await there.signOut()).error, null, 'signing out twice is no error');
+  });
+});
+
+describe('the client', () => {
+  test('tells what happens, to all who listen', async () => {
+    const auth = newClient(open);
+    const email = someone();
+    assert.deepEqual(await auth.initialize(), { error: null });
+    const heard = [[], []];
+    for (const list of heard) auth.onAuthStateChange((event, session) => void list.push([event, session?.user.email]));
+    await auth.signUp({ email, password: PASSWORD });
+    await auth.updateUser({ data: { x: 1 } });
+    await auth.refreshSession();
+    await auth.signOut();
+    await auth.signInWithPassword({ email, password: PASSWORD });
+    for (const list of heard) {
+      assert.deepEqual(list, [
+        ['INITIAL_SESSION', undefined],
+        ['SIGNED_IN', email],
+        ['USER_UPDATED', email],
+        ['TOKEN_REFRESHED', email],
+        ['SIGNED_OUT', undefined],
+        ['SIGNED_IN', email],
+      ]);
+    }
+  });
+
+  test('throws what it would return, if it is made so', async () => {
+    const auth = newClient(open, { throwOnError: true });
+    assert.equal(auth.isThrowOnErrorEnabled(), true);
+    await assert.rejects(auth.signInWithPassword({ email: someone(), password: PASSWORD }), { code: 'invalid_credentials', status: 400 });
   });
 });

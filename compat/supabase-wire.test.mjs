@@ -30,17 +30,6 @@ describe('settings of other servers', () => {
     }
   };
 
-  // Mission: P02
-  test('ask for the old password before a new one', () =>
-    during({ GOTRUE_SECURITY_UPDATE_PASSWORD_REQUIRE_CURRENT_PASSWORD: 'true' }, async (server) => {
-      const { auth, email } = await signedUp(server);
-      const password = 'a new password';
-      refused(await auth.updateUser({ password }), 'current_password_required', 400);
-      refused(await auth.updateUser({ password, current_password: 'wrong password' }), 'current_password_invalid', 400);
-      assert.equal((await auth.updateUser({ password, current_password: PASSWORD })).error, null);
-      assert.equal((await newClient(server).signInWithPassword({ email, password })).error, null);
-    }));
-
   // Mission: U10, T19, C11
   test('name the audience and the groups', () =>
     during(

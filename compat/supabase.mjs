@@ -3,13 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { AuthClient, isAuthApiError } from '@supabase/auth-js';
-import { PASSWORD, memory, someone } from './harness.mjs';
+import { CHROME, PASSWORD, memory, someone } from './harness.mjs';
 
 let count = 0;
 
-// newClient is a client with an empty memory of its own. It refreshes only
-// when it must, so that tests say when.
-export function newClient(server, options = {}) {
+// newClient is a client with an empty memory of its own, in the browser that
+// openLink is, too. It refreshes only when it must, so that tests say when.
+export function newClient(server, { headers, ...options } = {}) {
   return new AuthClient({
     url: server.url,
     autoRefreshToken: false,
@@ -17,6 +17,7 @@ export function newClient(server, options = {}) {
     detectSessionInUrl: false,
     storage: memory(),
     storageKey: `compat-${++count}`,
+    headers: { 'User-Agent': CHROME, ...headers },
     ...options,
   });
 }
@@ -38,4 +39,24 @@ export function refused({ error }, code, status) {
   assert.ok(isAuthApiError(error), `expected ${code}, got ${error}`);
   assert.deepEqual({ code: error.code, status: error.status }, { code, status }, error.message);
   return error;
+}
+
+// adminWith is a client of the operator's API with that key.
+export const adminWith = (server, key) => newClient(server, { headers: { apikey: key, Authorization: `Bearer ${key}` } }).admin;
+
+// tokensOf are the tokens a link leaves in the address.
+export const tokensOf = (to) => ({ access_token: to.fragment.get('access_token'), refresh_token: to.fragment.get('refresh_token') });
+
+// inBrowserAt gives the client the few things of a browser it looks at.
+export function inBrowserAt(t, href) {
+  const location = new URL(href);
+  const { BroadcastChannel } = globalThis; // left out: an open one keeps the process alive
+  delete globalThis.BroadcastChannel;
+  globalThis.window = { location, addEventListener() {}, removeEventListener() {}, history: { replaceState() {}, state: null } };
+  globalThis.document = { visibilityState: 'visible', addEventListener() {}, removeEventListener() {} };
+  t.after(() => {
+    delete globalThis.window;
+    delete globalThis.document;
+    globalThis.BroadcastChannel = BroadcastChannel;
+  });
 }
