@@ -2,6 +2,8 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -66,4 +68,130 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 
 func withoutIdentity(list []Identity, id IdentityID) []Identity {
 	return slices.DeleteFunc(slices.Clone(list), func(i Identity) bool { return i.ID == id })
+}
+
+// ownProviders are those of our own identities a user has: of an address, of a
+// number.
+func ownProviders(u *User) (list []string) {
+	if u.Email != "" {
+		list = append(list, "email")
+	}
+	if u.Phone != "" {
+		list = append(list, "phone")
+	}
+	return list
+}
+
+// newIdentity is how a user is known here by an address or a number. Its data
+// repeats the user's metadata because clients of Supabase look for it there.
+func newIdentity(u *User, provider string, now time.Time) Identity {
+	i := Identity{
+		ID: store.NewIdentityID(), UserID: u.ID, Provider: provider, Subject: u.ID.String(), Data: identityData(u),
+		LastSignInAt: now, CreatedAt: now, UpdatedAt: now,
+	}
+	if provider == "email" {
+		i.Email = u.Email
+	}
+	return i
+}
+
+func identityData(u *User) []byte {
+	data, err := readMetadata(u.UserMetadata)
+	if err != nil {
+		data = map[string]any{} // of a row nobody here wrote: the user must still be known by the address
+	}
+	data["sub"] = u.ID.String()
+	if u.Email != "" {
+		data["email"] = u.Email
+	}
+	if u.Phone != "" {
+		data["phone"] = u.Phone
+	}
+	data["email_verified"], data["phone_verified"] = !u.EmailVerifiedAt.IsZero(), !u.PhoneVerifiedAt.IsZero()
+	b, err := json.Marshal(data)
+	if err != nil {
+		return []byte("{}")
+	}
+	return b
+}
+
+// identify brings the identities of the user's own address and number in line
+// with the user: those that are missing are added, those without one removed.
+func (s *Service) identify(tx *store.Tx, u *User) error {
+	want := map[string]bool{"email": u.Email != "", "phone": u.Phone != ""}
+	var kept []Identity
+	for _, i := range u.Identities {
+		own, has := want[i.Provider]
+		switch {
+		case !has:
+			kept = append(kept, i)
+			continue
+		case !own:
+			err := tx.DropIdentity(i.ID)
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		want[i.Provider] = false
+		i.Data, i.UpdatedAt = identityData(u), tx.Now
+		if i.Provider == "email" {
+			i.Email = u.Email
+		}
+		err := tx.SetIdentity(i)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, i)
+	}
+	u.Identities = kept
+	for _, provider := range []string{"email", "phone"} {
+		if !want[provider] {
+			continue
+		}
+		i := newIdentity(u, provider, tx.Now)
+		err := tx.AddIdentity(i)
+		if err != nil {
+			return err
+		}
+		u.Identities = append(u.Identities, i)
+	}
+	return s.nameProviders(u)
+}
+
+// nameProviders writes into the user's own metadata by which providers they
+// are known, where clients look for it.
+func (s *Service) nameProviders(u *User) error {
+	data, err := readMetadata(u.AppMetadata)
+	if err != nil {
+		return nil //nolint:nilerr // a row nobody here wrote is left as it is
+	}
+	names := []string{}
+	for _, i := range u.Identities {
+		if !slices.Contains(names, i.Provider) {
+			names = append(names, i.Provider)
+		}
+	}
+	first, _ := data["provider"].(string)
+	own := first == "" || first == "email" || first == "phone"
+	if own && len(names) > 0 && !slices.Contains(names, first) {
+		data["provider"] = names[0]
+	}
+	data["providers"] = names
+	if len(names) == 0 { // nobody in particular
+		delete(data, "providers")
+	}
+	b, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("auth: app metadata: %w", err)
+	}
+	u.AppMetadata = b
+	return nil
+}
+
+func providerMetadata(provider string) []byte {
+	if provider == "" { // nobody in particular
+		return []byte(`{}`)
+	}
+	return fmt.Appendf(nil, `{"provider":%q,"providers":[%q]}`, provider, provider)
 }
