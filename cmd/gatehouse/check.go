@@ -49,7 +49,7 @@ func settings(e env) (*config.Config, *config.Report) {
 	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
 	_, err := configuredKeys(cfg.JWT)
 	if err != nil {
-		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_JWT_KEYS", Problem: err.Error(), Mend: "see JWT_KEYS in docs/config.md"})
+		report.Add("JWT_KEYS", err.Error(), "see JWT_KEYS in docs/config.md")
 	}
 	site := cfg.Site.URL
 	if site == "" {
@@ -59,34 +59,51 @@ func settings(e env) (*config.Config, *config.Report) {
 	if err != nil && len(report.Faults) == 0 {
 		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_URI_ALLOW_LIST or GATEHOUSE_SITE_URL", Problem: err.Error(), Mend: "see URI_ALLOW_LIST in docs/config.md"})
 	}
-	report.Faults = append(report.Faults, usable(e, cfg, report.Faults)...)
+	usable(e, cfg, report)
 	return cfg, report
 }
 
-// usable returns the faults of what is sound by itself, but not for the part
-// that will use it. Others are known already.
-func usable(e env, cfg *config.Config, known []config.Note) (faults []config.Note) {
-	fault := func(name string, err error, mend string) {
+// usable reports what is sound by itself, but not for the part that will use
+// it.
+func usable(e env, cfg *config.Config, report *config.Report) {
+	known := slices.Clone(report.Faults)
+	fault := func(x string, err error, mend string) {
 		if err != nil {
-			faults = append(faults, config.Note{Name: "GATEHOUSE_" + name, Problem: err.Error(), Mend: mend})
+			report.Add(x, err.Error(), mend)
 		}
 	}
 	fault("SMTP_HEADERS", notify.CheckHeaders(cfg.SMTP.Headers), "")
 	_, err := notify.ParseTestCodes(cfg.SMS.TestOTP, cfg.SMS.TestOTPUntil.Time)
 	fault("SMS_TEST_OTP", err, "")
+	fault("SMS_TEMPLATE", notify.CheckSMSTemplate(cfg.SMS.Template), "write e.g. Your code is {{ .Code }}")
 	if !slices.ContainsFunc(known, func(n config.Note) bool { return strings.Contains(strings.ToUpper(n.Name), "SMS_") }) {
 		out := fetch.New(fetch.Options{})
 		defer out.Close()
 		_, err = provider(cfg.SMS, out)
 		fault("SMS_PROVIDER", err, "see the settings SMS_… of the provider in docs/config.md")
 	}
+	language(cfg.Mailer, report)
 	_, err = dataSchema(e, cfg)
 	fault("USER_DATA_SCHEMA", err, "name a file with a JSON Schema that refers to nothing outside itself")
 	if cfg.Password.Common {
 		_, err = commonList(e, cfg)
 		fault("PASSWORD_COMMON_LIST", err, "name a text file with one password on a line")
 	}
-	return faults
+}
+
+// language warns of a language that nothing is written in.
+func language(m config.Mailer, report *config.Report) {
+	base, _, _ := strings.Cut(strings.ToLower(m.Language), "-")
+	if slices.Contains(notify.Languages(), base) {
+		return
+	}
+	for _, from := range kinds(m.Templates) {
+		if strings.Contains(from, "{lang}") {
+			return
+		}
+	}
+	report.Warn("MAILER_LANGUAGE", "nothing is written in "+m.Language+" here, so that English is sent",
+		"take one of "+strings.Join(notify.Languages(), ", ")+", or name templates of your own whose path holds {lang}")
 }
 
 // notes is never null in JSON.

@@ -38,14 +38,14 @@ type door struct {
 }
 
 var doors = []door{
-	{"signup", "/signup", func(e string) object { return object{"email": e, "password": "another good password"} }, 25},
-	{"wrong password", "/token?grant_type=password", func(e string) object { return object{"email": e, "password": "not the password"} }, 25},
-	{"recover", "/recover", func(e string) object { return object{"email": e} }, 50},
-	{"otp", "/otp", func(e string) object { return object{"email": e} }, 50},
-	{"otp that makes nobody", "/otp", func(e string) object { return object{"email": e, "create_user": false} }, 50},
-	{"magiclink", "/magiclink", func(e string) object { return object{"email": e} }, 50},
-	{"resend", "/resend", func(e string) object { return object{"email": e, "type": "signup"} }, 50},
-	{"a code that is none", "/verify", func(e string) object { return object{"email": e, "type": "email", "token": "000000"} }, 50},
+	{"signup", "/signup", func(e string) object { return object{"email": e, "password": "another good password"} }, 20},
+	{"wrong password", "/token?grant_type=password", func(e string) object { return object{"email": e, "password": "not the password"} }, 20},
+	{"recover", "/recover", func(e string) object { return object{"email": e} }, 30},
+	{"otp", "/otp", func(e string) object { return object{"email": e} }, 30},
+	{"otp that makes nobody", "/otp", func(e string) object { return object{"email": e, "create_user": false} }, 30},
+	{"magiclink", "/magiclink", func(e string) object { return object{"email": e} }, 30},
+	{"resend", "/resend", func(e string) object { return object{"email": e, "type": "signup"} }, 30},
+	{"a code that is none", "/verify", func(e string) object { return object{"email": e, "type": "email", "token": "000000"} }, 30},
 }
 
 // What a stranger asks about an address is answered alike, whoever has it:

@@ -27,7 +27,7 @@ func TestMail_hasTheOperatorsHeaders(t *testing.T) {
 	}
 	for _, headers := range []string{`{"Bcc":["eve@example.net"]}`, `{"X-A":["a\r\nBcc: eve@example.net"]}`} {
 		out, err := commandWith(t, t.TempDir(), []string{"GOTRUE_SMTP_HEADERS=" + headers}, "check")
-		if err == nil || !strings.Contains(out, "fault: GATEHOUSE_SMTP_HEADERS: smtp: ") || strings.Contains(out, "eve") {
+		if err == nil || !strings.Contains(out, "fault: GOTRUE_SMTP_HEADERS: smtp: ") || strings.Contains(out, "eve") {
 			t.Errorf("%s: %v, %s", headers, err, out)
 		}
 	}

@@ -41,7 +41,7 @@ func policy(cfg *config.Config) auth.Policy {
 		FlowTTL: cfg.External.FlowLife, ConfirmationTTL: m.ConfirmationAge, RecoveryTTL: m.RecoveryAge,
 		MailEvery: cfg.SMTP.MaxFrequency, MailsPerDay: m.PerDay, MailRate: auth.Rate(cfg.RateLimit.MailSent), MailOnlyTo: cfg.External.OnlyTo,
 		Notices:   notices(m.Notices),
-		SMSDigits: sms.OTPLength, SMSCodeTTL: sms.OTPExp.Duration(), SMSEvery: sms.MaxFrequency, SMSPerHour: sms.PerHour, SMSPerDay: sms.PerDay,
+		SMSDigits: sms.OTPLength, SMSCodeTTL: sms.OTPExp.Duration(), SMSEvery: sms.MaxFrequency, SMSPerHour: sms.PerHour, SMSPerDay: sms.PerDay, SMSPerPrefix: sms.PerPrefix,
 		SMSRate: auth.Rate(cfg.RateLimit.SMSSent), SMSBudget: sms.Budget, SMSCountries: sms.Countries,
 		MinPassword: cfg.Password.MinLength, RequiredCharacters: cfg.Password.Required,
 		ReauthenticatePW: cfg.Session.Reauthentication, CurrentPW: cfg.Session.CurrentPassword,

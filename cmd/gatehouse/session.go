@@ -100,7 +100,7 @@ func whose(u *auth.User) string {
 }
 
 type sessionListCmd struct {
-	User  string `arg:"" help:"Address or id."`
+	User  string `arg:"" help:"Address, number or id."`
 	Ended bool   `help:"Also those that ended in the last 7 days."`
 	JSON  bool   `help:"As JSON." name:"json"`
 }

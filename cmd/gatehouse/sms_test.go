@@ -245,7 +245,7 @@ func TestSMS_testNumbersHaveTheirCodesWhileTheyAreGood(t *testing.T) {
 		s.do(status, "POST", "/verify", object{"type": "sms", "phone": number, "token": "123456"})
 	}
 	out, err := commandWith(t, t.TempDir(), []string{"GOTRUE_SMS_TEST_OTP=491701234567:hunter2"}, "check")
-	if err == nil || !strings.Contains(out, "fault: GATEHOUSE_SMS_TEST_OTP: sms: test code 1: a code has 4 to 10 digits; write number:code") || strings.Contains(out, "hunter2") {
+	if err == nil || !strings.Contains(out, "fault: GOTRUE_SMS_TEST_OTP: sms: test code 1: a code has 4 to 10 digits; write number:code") || strings.Contains(out, "hunter2") {
 		t.Errorf("a code that is none: %v, %s", err, out)
 	}
 }

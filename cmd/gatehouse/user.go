@@ -16,7 +16,7 @@ import (
 )
 
 type userCmd struct {
-	Add     userAddCmd     `cmd:"" help:"Add a user with a confirmed address."`
+	Add     userAddCmd     `cmd:"" help:"Add a user with a confirmed address or number."`
 	Show    userShowCmd    `cmd:"" help:"Show a user and what happened to them lately."`
 	List    userListCmd    `cmd:"" help:"List users, newest first."`
 	Ban     userBanCmd     `cmd:"" help:"Ban a user, or lift the ban."`
@@ -29,6 +29,8 @@ type userCmd struct {
 type userOut struct {
 	ID           string          `json:"id"`
 	Email        string          `json:"email"`
+	Phone        string          `json:"phone,omitempty"`
+	IsAnonymous  bool            `json:"is_anonymous,omitempty"`
 	Role         string          `json:"role"`
 	Confirmed    bool            `json:"confirmed"`
 	BannedUntil  time.Time       `json:"banned_until,omitzero"`
@@ -49,8 +51,8 @@ type eventOut struct {
 
 func outOf(u *auth.User) userOut {
 	return userOut{
-		ID: u.ID.String(), Email: u.Email, Role: u.Role, Confirmed: !u.EmailVerifiedAt.IsZero(), BannedUntil: u.BannedUntil,
-		LastSignInAt: u.LastSignInAt, CreatedAt: u.CreatedAt, UserMetadata: u.UserMetadata, AppMetadata: u.AppMetadata,
+		ID: u.ID.String(), Email: u.Email, Phone: u.Phone, IsAnonymous: u.IsAnonymous, Role: u.Role,
+		Confirmed: !u.EmailVerifiedAt.IsZero() || !u.PhoneVerifiedAt.IsZero(), BannedUntil: u.BannedUntil, LastSignInAt: u.LastSignInAt, CreatedAt: u.CreatedAt, UserMetadata: u.UserMetadata, AppMetadata: u.AppMetadata,
 	}
 }
 
@@ -72,16 +74,10 @@ func inHouse(ctx context.Context, e env, create bool, f func(*house) error) (err
 	return spoken(f(h))
 }
 
-// withUser opens the house and finds a user by address or id.
+// withUser opens the house and finds a user by address, number or id.
 func withUser(ctx context.Context, e env, who string, f func(*house, *auth.User) error) error {
 	return withHouse(ctx, e, func(h *house) error {
-		var u *auth.User
-		id, err := auth.ParseUserID(who)
-		if err == nil {
-			u, err = h.auth.User(ctx, cliCaller, id)
-		} else {
-			u, err = h.auth.UserByEmail(ctx, cliCaller, who)
-		}
+		u, err := h.find(ctx, who)
 		if auth.CodeOf(err) == auth.UserNotFound || auth.CodeOf(err) == auth.EmailInvalid {
 			return fmt.Errorf("there is no user %q; gatehouse user list shows them", who)
 		}
@@ -92,6 +88,18 @@ func withUser(ctx context.Context, e env, who string, f func(*house, *auth.User)
 	})
 }
 
+func (h *house) find(ctx context.Context, who string) (*auth.User, error) {
+	id, err := auth.ParseUserID(who)
+	if err == nil {
+		return h.auth.User(ctx, cliCaller, id)
+	}
+	number, err := auth.CleanPhone(who)
+	if err != nil {
+		return h.auth.UserByEmail(ctx, cliCaller, who)
+	}
+	return h.auth.UserByPhone(ctx, cliCaller, number)
+}
+
 // spoken puts refusals of the core into words for a terminal.
 func spoken(err error) error {
 	var e *auth.Error
@@ -100,9 +108,11 @@ func spoken(err error) error {
 	}
 	switch e.Code {
 	case auth.EmailInvalid:
-		return errors.New("that is not an e-mail address")
+		return errors.New("that is not an e-mail address, nor a number with its country code")
 	case auth.EmailTaken:
 		return errors.New("a user with that address exists already")
+	case auth.PhoneTaken:
+		return errors.New("a user with that number exists already")
 	case auth.WeakPassword:
 		return tooWeak(e)
 	case auth.PasswordTooLong:
@@ -121,7 +131,7 @@ func tooWeak(e *auth.Error) error {
 }
 
 type userAddCmd struct {
-	Email         string `arg:"" help:"Address of the user."`
+	User          string `arg:"" help:"Address or number of the user."`
 	Password      string `help:"Password; visible to others on this machine while the command runs." xor:"pw"`
 	PasswordStdin bool   `help:"Read the password from the first line of standard input." xor:"pw"`
 	Role          string `help:"Role of the user; empty: the default."`
@@ -142,20 +152,26 @@ func (c userAddCmd) Run(ctx context.Context, e env) error {
 	}
 	return inHouse(ctx, e, true, func(h *house) error {
 		yes := true
-		u, err := h.auth.AddUser(ctx, cliCaller, auth.UserChanges{Email: &c.Email, Password: &c.Password, Role: &c.Role, EmailConfirmed: &yes})
+		ch := auth.UserChanges{Password: &c.Password, Role: &c.Role}
+		if number, err := auth.CleanPhone(c.User); err == nil {
+			ch.Phone, ch.PhoneConfirmed = &number, &yes
+		} else {
+			ch.Email, ch.EmailConfirmed = &c.User, &yes
+		}
+		u, err := h.auth.AddUser(ctx, cliCaller, ch)
 		if err != nil {
 			return err
 		}
 		if c.JSON {
 			return printJSON(e.out, outOf(u))
 		}
-		_, err = fmt.Fprintf(e.out, "Added %s (%s).\n", u.Email, u.ID)
+		_, err = fmt.Fprintf(e.out, "Added %s (%s).\n", whose(u), u.ID)
 		return err
 	})
 }
 
 type userShowCmd struct {
-	User string `arg:"" help:"Address or id."`
+	User string `arg:"" help:"Address, number or id."`
 	JSON bool   `help:"As JSON." name:"json"`
 }
 
@@ -174,8 +190,8 @@ func (c userShowCmd) Run(ctx context.Context, e env) error {
 			return printJSON(e.out, o)
 		}
 		t := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-		fmt.Fprintf(t, "id\t%s\nemail\t%s\nrole\t%s\nconfirmed\t%v\nbanned\t%s\nlast sign-in\t%s\ncreated\t%s\nuser metadata\t%s\napp metadata\t%s\n",
-			o.ID, o.Email, o.Role, o.Confirmed, banned(o.BannedUntil, h.db.Now()), when(o.LastSignInAt), when(o.CreatedAt), o.UserMetadata, o.AppMetadata)
+		fmt.Fprintf(t, "id\t%s\nemail\t%s\nphone\t%s\nrole\t%s\nconfirmed\t%v\nbanned\t%s\nlast sign-in\t%s\ncreated\t%s\nuser metadata\t%s\napp metadata\t%s\n",
+			o.ID, addressOf(o), or(o.Phone, "-"), o.Role, o.Confirmed, banned(o.BannedUntil, h.db.Now()), when(o.LastSignInAt), when(o.CreatedAt), o.UserMetadata, o.AppMetadata)
 		for _, ev := range o.Events {
 			fmt.Fprintf(t, "%s\t%s by %s %s\n", when(ev.At), ev.Name, ev.Actor, ev.IP)
 		}
@@ -184,7 +200,7 @@ func (c userShowCmd) Run(ctx context.Context, e env) error {
 }
 
 type userListCmd struct {
-	Filter string `help:"Part of the address or of the user's data."`
+	Filter string `help:"Part of the address, the number or the name."`
 	Page   int    `help:"Page, from 1." default:"1"`
 	Size   int    `help:"Users on a page." default:"50"`
 	JSON   bool   `help:"As JSON." name:"json"`
@@ -208,9 +224,9 @@ func (c userListCmd) Run(ctx context.Context, e env) error {
 			return printJSON(e.out, map[string]any{"users": rows, "total": total})
 		}
 		t := tabwriter.NewWriter(e.out, 0, 8, 2, ' ', 0)
-		fmt.Fprintln(t, "ID\tEMAIL\tROLE\tCONFIRMED\tBANNED\tLAST SIGN-IN")
+		fmt.Fprintln(t, "ID\tEMAIL\tPHONE\tROLE\tCONFIRMED\tBANNED\tLAST SIGN-IN")
 		for _, u := range rows {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%v\t%s\t%s\n", u.ID, u.Email, u.Role, u.Confirmed, banned(u.BannedUntil, h.db.Now()), when(u.LastSignInAt))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%v\t%s\t%s\n", u.ID, addressOf(u), or(u.Phone, "-"), u.Role, u.Confirmed, banned(u.BannedUntil, h.db.Now()), when(u.LastSignInAt))
 		}
 		fmt.Fprintf(t, "%d of %d\n", len(rows), total)
 		return t.Flush()
@@ -218,7 +234,7 @@ func (c userListCmd) Run(ctx context.Context, e env) error {
 }
 
 type userBanCmd struct {
-	User string         `arg:"" help:"Address or id."`
+	User string         `arg:"" help:"Address, number or id."`
 	For  *time.Duration `help:"How long; without it for good." xor:"ban"` // a default would count as given beside --lift
 	Lift bool           `help:"Lift the ban." xor:"ban"`
 }
@@ -243,16 +259,16 @@ func (c userBanCmd) Run(ctx context.Context, e env) error {
 			return err
 		}
 		if c.Lift {
-			_, err = fmt.Fprintf(e.out, "%s is no longer banned.\n", u.Email)
+			_, err = fmt.Fprintf(e.out, "%s is no longer banned.\n", whose(u))
 		} else {
-			_, err = fmt.Fprintf(e.out, "%s is banned until %s; all sessions have ended.\n", u.Email, when(u.BannedUntil))
+			_, err = fmt.Fprintf(e.out, "%s is banned until %s; all sessions have ended.\n", whose(u), when(u.BannedUntil))
 		}
 		return err
 	})
 }
 
 type userDeleteCmd struct {
-	User string `arg:"" help:"Address or id."`
+	User string `arg:"" help:"Address, number or id."`
 	Soft bool   `help:"Keep an empty row, so that the id is never given out again."`
 }
 
@@ -263,13 +279,13 @@ func (c userDeleteCmd) Run(ctx context.Context, e env) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.out, "Deleted %s.\n", u.Email)
+		_, err = fmt.Fprintf(e.out, "Deleted %s.\n", whose(u))
 		return err
 	})
 }
 
 type userPromoteCmd struct {
-	User string `arg:"" help:"Address or id."`
+	User string `arg:"" help:"Address, number or id."`
 	Undo bool   `help:"Make them an ordinary user again."`
 }
 
@@ -285,13 +301,13 @@ func (c userPromoteCmd) Run(ctx context.Context, e env) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.out, "%s now has the role %q.\n", u.Email, u.Role)
+		_, err = fmt.Fprintf(e.out, "%s now has the role %q.\n", whose(u), u.Role)
 		return err
 	})
 }
 
 type userSignOutCmd struct {
-	User string `arg:"" optional:"" help:"Address or id."`
+	User string `arg:"" optional:"" help:"Address, number or id."`
 	All  bool   `help:"Everybody: after a backup was put back, or a break-in."`
 }
 
@@ -315,9 +331,17 @@ func (c userSignOutCmd) Run(ctx context.Context, e env) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.out, "Ended %d sessions of %s.\n", n, u.Email)
+		_, err = fmt.Fprintf(e.out, "Ended %d sessions of %s.\n", n, whose(u))
 		return err
 	})
+}
+
+// addressOf is what stands in place of an address where there is none.
+func addressOf(u userOut) string {
+	if u.IsAnonymous {
+		return "(anonymous)"
+	}
+	return or(u.Email, "-")
 }
 
 func when(t time.Time) string {

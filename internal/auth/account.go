@@ -235,6 +235,11 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	if len(now) == 0 && u.Email != "" && u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() {
+		// Two people disagreed about the last one, or its owner is on the way: who
+		// is in without having proved anything must not choose the next.
+		return fail(EmailNotConfirmed)
+	}
 	if string(now) != pw.old {
 		return fail(CurrentWrong) // changed by another session while this one was hashing
 	}

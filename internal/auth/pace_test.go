@@ -307,3 +307,18 @@ func setEmailOf(t *testing.T, h *authtest.House, g *auth.Grant, email string) er
 	_, err := h.UpdateUser(t.Context(), authtest.Caller(), h.View(t, g.Access), newEmail(email), authtest.Flow())
 	return err
 }
+
+// Whoever earns by messages has them sent to numbers of one block.
+func TestPhone_neighboursShareALimit(t *testing.T) {
+	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.SMSPerPrefix = 3 }))
+	ask := func(number string) error {
+		return h.MagicLink(t.Context(), authtest.Caller(), auth.CodeRequest{Phone: number, Create: true}, authtest.Flow())
+	}
+	for n := range 3 {
+		ok(t, "a neighbour", ask(fmt.Sprintf("22177912345%d", n)))
+	}
+	want(t, "one more", ask("221779999999"), auth.SMSTooSoon)
+	ok(t, "a number elsewhere", ask(annsPhone))
+	h.Clock.Advance(hour)
+	ok(t, "an hour later", ask("221779999999"))
+}

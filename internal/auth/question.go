@@ -79,6 +79,7 @@ type Flow struct {
 	PKCE       PKCE
 	Netlify    bool   // the client finishes the flow itself, from the link's fragment
 	Channel    string // of text messages: "sms" (also empty) or "whatsapp"
+	undone     bool   // «this was not me» has asked
 	Links      func(kind Kind, token, redirectTo string) (server, client string)
 }
 
@@ -144,7 +145,7 @@ func (s *Service) askByMail(tx *store.Tx, c Caller, u *User, k Kind, to string, 
 	}
 	vars := notify.Vars{
 		Email: u.Email, NewEmail: u.NewEmail, SendingTo: to, Token: sec.code, TokenHash: sec.link, RedirectTo: f.RedirectTo,
-		Device: DeviceName(c.Agent), At: tx.Now,
+		Device: DeviceName(c.Agent), At: tx.Now, Undone: f.undone,
 	}
 	if k == KindReauth {
 		vars.TokenHash = "" // it is typed, never clicked

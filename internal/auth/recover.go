@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"gatehouse/internal/phone"
 	"gatehouse/internal/store"
 )
 
@@ -56,9 +57,12 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow
 	if err != nil {
 		return err
 	}
-	meta, err := s.userData(nil, r.Data)
-	if err != nil {
-		return err
+	var meta []byte
+	if r.Create { // else nobody is made who would need any
+		meta, err = s.userData(nil, r.Data)
+		if err != nil {
+			return err
+		}
 	}
 	if s.policy.Reveal != RevealNothing && (!r.Create || s.policy.SignupDisabled) {
 		err = s.tellUnknown(ctx, c, to, r.Create)
@@ -116,13 +120,18 @@ func (s *Service) magicLink(tx *store.Tx, c Caller, t task, u User, unknown bool
 	return s.send(tx, c, &u, kind, t.To, sent, SessionID{}, unknown, t.Flow.flow())
 }
 
-// unsent gives back what the budget counted for a text message that is not
-// sent after all.
+// unsent gives back what was counted of everybody's for a text message that is
+// not sent after all. What was counted of the number's own is spent: who asks
+// must not learn whether it was sent.
 func (s *Service) unsent(tx *store.Tx, to Contact) error {
-	if to.Phone == "" || s.policy.SMSBudget <= 0 {
+	if to.Phone == "" {
 		return nil
 	}
-	return tx.Uncount(smsBudget, everybody)
+	err := tx.Uncount(smsBudget, everybody)
+	if err == nil {
+		err = tx.Uncount(smsNeighbours, []byte(phone.Prefix(to.Phone)))
+	}
+	return err
 }
 
 // Resend sends the last unanswered question of a kind again, with new secrets:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"gatehouse/internal/store"
@@ -54,7 +55,7 @@ func (s *Service) SessionByID(ctx context.Context, c Caller, id SessionID) (sess
 func (s *Service) NameSession(ctx context.Context, c Caller, id UserID, session SessionID, name string) (sess Session, err error) {
 	const longest = 100
 	name = strings.TrimSpace(name)
-	if utf8.RuneCountInString(name) > longest || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if utf8.RuneCountInString(name) > longest || strings.ContainsFunc(name, rearranges) {
 		return sess, Invalid("name", "The name of a session has at most 100 characters, on one line")
 	}
 	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
@@ -76,6 +77,12 @@ func (s *Service) NameSession(ctx context.Context, c Caller, id UserID, session 
 		err = fail(SessionNotFound)
 	}
 	return sess, err
+}
+
+// rearranges tells whether a character ends a line or turns the order of those
+// around it: names stand in lists.
+func rearranges(r rune) bool {
+	return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // EndSession ends one session of a user, at once.

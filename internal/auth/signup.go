@@ -169,8 +169,8 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, passwor
 		if who.proved && (s.autoconfirm(to) || s.policy.Reveal == RevealAll) {
 			return fail(AlreadyRegistered)
 		}
-		if !who.proved && hash != "" && !agrees { // also where nothing goes out now: something may be on its way
-			_, err = tx.DropPassword(u.ID, hash)
+		if hash != "" && !agrees && u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() { // else it is theirs who have proved the other contact
+			_, err = tx.DropPassword(u.ID, hash) // also where nothing goes out now: something may be on its way
 			if err != nil {
 				return err
 			}
@@ -200,14 +200,20 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, passwor
 		return nil, err
 	}
 	s.wake()
-	return &Grant{User: s.mask(to, u, who.proved, meta, now)}, nil
+	return &Grant{User: s.mask(c.Tenant, to, u, who.proved, meta, now)}, nil
 }
 
 // tellOwner tells the owner of a proved contact that somebody signed up with
 // it again.
 func (s *Service) tellOwner(tx *store.Tx, c Caller, u *User, to Contact) error {
 	if to.Phone != "" && s.texts.Keeper != nil {
-		return nil // a service that makes codes sends nothing else
+		return s.unsent(tx, to) // a service that makes codes sends nothing else
+	}
+	if to.Phone != "" && s.texts.TestCode != nil {
+		_, test := s.texts.TestCode(to.Phone, tx.Now)
+		if test {
+			return s.unsent(tx, to)
+		}
 	}
 	if to.Phone != "" {
 		return s.sendText(tx, text{SMS: notify.SMS{Kind: notify.SMSAlreadyRegistered, To: to.Phone, Languages: languages(u, c)}, User: u.ID.String()}, s.policy.LinkTTL)
@@ -221,14 +227,15 @@ func (s *Service) tellOwner(tx *store.Tx, c Caller, u *User, to Contact) error {
 // any other, saying back what was sent. A contact nobody has proved keeps the
 // id of its user, whom its owner will be; that of a proved one is made up, the
 // same at each try, because ids of users may be read elsewhere, and whose they
-// are is nobody's business.
-func (s *Service) mask(to Contact, u User, proved bool, meta []byte, now time.Time) User {
+// are is nobody's business; and another in each tenant, for two alike would
+// both be known for made up.
+func (s *Service) mask(tenant TenantID, to Contact, u User, proved bool, meta []byte, now time.Time) User {
 	m := User{
 		ID: u.ID, Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: to.Email, Phone: to.Phone, ConfirmationSentAt: now,
 		AppMetadata: providerMetadata(to.provider()), UserMetadata: meta, CreatedAt: now, UpdatedAt: now,
 	}
 	if proved {
-		m.ID = store.UserIDOf(s.root.MAC("made-up user", []byte(to.String())))
+		m.ID = store.UserIDOf(s.root.MAC("made-up user", tenant[:], []byte(to.String())))
 		if s.policy.Reveal == RevealHint {
 			m.Role = ""
 			return m
@@ -241,7 +248,7 @@ func (s *Service) mask(to Contact, u User, proved bool, meta []byte, now time.Ti
 		}
 	}
 	if proved {
-		i.ID = store.IdentityIDOf(s.root.MAC("made-up identity", []byte(to.String())))
+		i.ID = store.IdentityIDOf(s.root.MAC("made-up identity", tenant[:], []byte(to.String())))
 	}
 	m.Identities = []Identity{i}
 	return m

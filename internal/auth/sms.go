@@ -41,8 +41,10 @@ func (s *Service) deliverable(number string) error {
 // what is sent, so that one which cannot be sent leaves nothing behind.
 type text struct {
 	notify.SMS
-	User string `json:"user"`
-	Made bool   `json:"made,omitempty"` // the user was made by what the message confirms
+	User  string `json:"user"`
+	Made  bool   `json:"made,omitempty"`  // the user was made by what the message confirms
+	For   Kind   `json:"for,omitempty"`   // of the question it carries
+	Asked string `json:"asked,omitempty"` // the id of that question
 }
 
 // askBySMS asks and queues the message that carries the code. made tells that
@@ -63,9 +65,9 @@ func (s *Service) askBySMS(tx *store.Tx, c Caller, u *User, k Kind, number strin
 	if err != nil {
 		return fmt.Errorf("auth: question: %w", err)
 	}
-	ends := tx.Now.Add(s.policy.SMSCodeTTL)
+	id, ends := store.NewChallengeID(), tx.Now.Add(s.policy.SMSCodeTTL)
 	err = tx.SetChallenge(store.Challenge{
-		ID: store.NewChallengeID(), Kind: string(k), Subject: u.ID[:], UserID: u.ID,
+		ID: id, Kind: string(k), Subject: u.ID[:], UserID: u.ID,
 		TokenHash: s.linkHash(k, secret.Token()), // nobody has it: the code alone answers
 		CodeHash:  s.codeHash(k, u.ID, number, code), SentTo: number, Data: data, CodeExpiresAt: ends, ExpiresAt: ends,
 	}, codeBudget)
@@ -75,7 +77,10 @@ func (s *Service) askBySMS(tx *store.Tx, c Caller, u *User, k Kind, number strin
 	if q.Kept {
 		code = "" // the service makes its own
 	}
-	m := text{SMS: notify.SMS{Kind: notify.SMSCode, To: number, Channel: f.Channel, Code: code, Languages: languages(u, c)}, User: u.ID.String(), Made: made}
+	m := text{
+		SMS:  notify.SMS{Kind: notify.SMSCode, To: number, Channel: f.Channel, Code: code, Languages: languages(u, c)},
+		User: u.ID.String(), Made: made, For: k, Asked: id.String(),
+	}
 	return s.sendText(tx, m, s.policy.SMSCodeTTL)
 }
 
@@ -92,9 +97,23 @@ func (s *Service) sendText(tx *store.Tx, m text, ttl time.Duration) error {
 	})
 }
 
+// askedAgain tells whether the question a message carries has given way to
+// another.
+func (m *text) askedAgain(tx *store.Tx, id UserID) (bool, error) {
+	if m.Asked == "" {
+		return false, nil
+	}
+	ch, err := tx.Challenge(string(m.For), id[:])
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && ch.ID.String() != m.Asked, err
+}
+
 // Undelivered takes back what a text message that cannot be sent was for: a
 // user who was made for it and whom nobody can confirm now, or else the
-// question alone, so that the number can be asked again.
+// question alone, so that the number can be asked again. Nothing is taken back
+// once another message has asked the same: that one may have arrived.
 //
 // Events: UserDeletedEvent.
 func (s *Service) Undelivered(ctx context.Context, tenant TenantID, body []byte) error {
@@ -113,6 +132,10 @@ func (s *Service) Undelivered(ctx context.Context, tenant TenantID, body []byte)
 			return nil
 		}
 		if err != nil {
+			return err
+		}
+		again, err := m.askedAgain(tx, id)
+		if err != nil || again {
 			return err
 		}
 		c := Caller{Tenant: tenant, Actor: "system"}
@@ -149,12 +172,17 @@ func (s *Service) askKeeper(ctx context.Context, c Caller, kinds []Kind, number,
 	}
 	var found *kept
 	var refused error
+	waits := false // a question, of whatever kind
 	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		found, refused = nil, nil
+		found, refused, waits = nil, nil, false
 		for _, k := range kinds {
 			asked, err := tx.AskedAt(string(k), number, maxAsked)
 			if err != nil {
 				return err
+			}
+			waits = waits || len(asked) > 0
+			if len(asked) > 1 {
+				continue // the service knows the number alone, so that the code would be good for any of them
 			}
 			for _, subject := range asked {
 				ch, err := tx.Challenge(string(k), subject)
@@ -177,12 +205,15 @@ func (s *Service) askKeeper(ctx context.Context, c Caller, kinds []Kind, number,
 	if err == nil {
 		err = refused
 	}
-	if err != nil || found == nil {
+	if err != nil || found == nil && waits {
 		return nil, err
 	}
-	found.right, err = s.texts.Keeper(ctx, number, code)
+	right, err := s.texts.Keeper(ctx, number, code) // also where nothing waits, so that the time does not tell
 	if err != nil {
 		return nil, &Error{Code: Unavailable, RetryAfter: comeBack, Err: fmt.Errorf("the service that keeps the codes: %w", err)}
+	}
+	if found != nil {
+		found.right = right
 	}
 	return found, nil
 }

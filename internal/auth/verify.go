@@ -71,10 +71,17 @@ func (s *Service) arrive(tx *store.Tx, c Caller, u *User, by Kind) error {
 			return err
 		}
 	}
+	return s.putOut(tx, c, u)
+}
+
+// putOut ends what somebody who never proved the address of an account has
+// begun in it.
+func (s *Service) putOut(tx *store.Tx, c Caller, u *User) error {
+	const why = "the owner of the address came"
 	u.NewEmail, u.EmailChangeProved, u.NewPhone = "", 0, ""
-	ended, err := tx.EndSessions(u.ID, SessionID{}, "the owner of the address came")
+	ended, err := tx.EndSessions(u.ID, SessionID{}, why)
 	if err == nil {
-		err = s.ended(tx, c, u.ID, "the owner of the address came", ended)
+		err = s.ended(tx, c, u.ID, why, ended)
 	}
 	return err
 }

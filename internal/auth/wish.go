@@ -98,11 +98,14 @@ func (s *Service) wishPhone(tx *store.Tx, c Caller, v *Viewer, u *User, to Conta
 		return s.setPhone(tx, c, u, to.Phone)
 	}
 	u.NewPhone, u.PhoneChangeSentAt = to.Phone, tx.Now
-	if !has { // its owner is not called: the number is, so to speak, engaged
-		err := s.askBySMS(tx, c, u, KindPhoneChange, to.Phone, false, f)
-		if err != nil {
-			return err
-		}
+	var err error
+	if has {
+		err = s.unsent(tx, to) // its owner is not called: the number is, so to speak, engaged
+	} else {
+		err = s.askBySMS(tx, c, u, KindPhoneChange, to.Phone, false, f)
+	}
+	if err != nil {
+		return err
 	}
 	return s.emit(tx, c, PhoneChangeAsked, u.ID, v.Session.ID, nil)
 }

@@ -24,7 +24,7 @@ func Read(r io.Reader) (*List, error) {
 	n := 0
 	for lines.Scan() {
 		n++
-		p := strings.TrimSuffix(lines.Text(), "\r")
+		p := lines.Text()
 		if n == 1 {
 			p = strings.TrimPrefix(p, "\ufeff")
 		}
@@ -58,12 +58,3 @@ func Read(r io.Reader) (*List, error) {
 
 // Has reports whether password is in the list, in upper or lower case.
 func (l *List) Has(password string) bool { return l != nil && l.packed.has(value(password)) }
-
-// Len returns how many passwords the list has, those that differ in case alone
-// counted once.
-func (l *List) Len() int {
-	if l == nil {
-		return 0
-	}
-	return l.packed.count()
-}

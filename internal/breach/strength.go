@@ -24,9 +24,6 @@ var levels = [...]Strength{
 // belong to no group.
 const specials = "!@#&_=;:,/\\|`~ ?+-.^%$*"
 
-// Levels returns all levels, the weakest first.
-func Levels() []Strength { return append([]Strength(nil), levels[:]...) }
-
 // Level returns the level of that name. An unknown name must be refused at
 // start: read as no level, a typing error would let every password through.
 func Level(name string) (Strength, bool) {

@@ -150,8 +150,8 @@ type Mailer struct {
 	InviteAge         time.Duration `env:"MAILER_INVITE_MAX_AGE" envDefault:"168h" min:"1m" help:"Life of an invitation."`
 	Unverified        bool          `env:"MAILER_ALLOW_UNVERIFIED_EMAIL_SIGN_INS" envDefault:"false" help:"A password lets in whose address nobody has confirmed. Whoever signed up with somebody else's address is let in, too."`
 	Language          string        `env:"MAILER_LANGUAGE" envDefault:"en" check:"language" help:"Language of messages to those whose own is not there. Built in are en, de and fr; a path in MAILER_TEMPLATES_X that holds {lang} has any. A user's own is user_metadata.locale, language or lang, else what their browser asks for."`
-	PKCEBinding       string        `env:"MAILER_PKCE_BINDING" envDefault:"open" oneof:"open|strict" help:"open: a link that was asked for with PKCE also signs in on another device, whose page says so. strict: only where it was asked for."`
-	PerDay            int           `env:"MAILER_MAX_PER_RECIPIENT" envDefault:"20" min:"0" help:"Mails one address may be asked to be sent in a day; 0 means no limit."`
+	PKCEBinding       string        `env:"MAILER_PKCE_BINDING" envDefault:"open" oneof:"open|strict" help:"open: a link that was asked for with PKCE also signs in on another device, whose page says so. strict: the link signs in only where it was asked for; the code of the same mail anywhere."`
+	PerDay            int           `env:"MAILER_MAX_PER_RECIPIENT" envDefault:"20" min:"0" help:"Mails of a kind one address may be asked to be sent in a day; 0 means no limit."`
 	OTPLength         int           `env:"MAILER_OTP_LENGTH" envDefault:"6" min:"6" max:"10" help:"Digits of a mailed code."`
 	LinkMode          string        `env:"MAILER_LINK_MODE" envDefault:"page" oneof:"page|direct" help:"page: a mailed link opens a page whose button finishes, so that mail scanners that follow links use nothing up. direct: the link finishes at once."`
 	LinkStyle         string        `env:"MAILER_LINK_STYLE" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose links to mail. auto: as the client that asked expects."`
@@ -198,8 +198,9 @@ type SMS struct {
 	OTPExp       Seconds       `env:"SMS_OTP_EXP" envDefault:"600" min:"10" max:"86400" help:"Life of a code."`
 	OTPLength    int           `env:"SMS_OTP_LENGTH" envDefault:"6" min:"6" max:"10" help:"Digits of a code."`
 	MaxFrequency time.Duration `env:"SMS_MAX_FREQUENCY" envDefault:"1m" min:"0" help:"Least time between two messages to one number."`
-	PerHour      int           `env:"SMS_MAX_PER_HOUR" envDefault:"5" min:"0" help:"Messages to one number in an hour; 0 means no limit."`
-	PerDay       int           `env:"SMS_MAX_PER_DAY" envDefault:"20" min:"0" help:"Messages to one number in a day; 0 means no limit."`
+	PerHour      int           `env:"SMS_MAX_PER_HOUR" envDefault:"5" min:"0" help:"Messages of a kind to one number in an hour; 0 means no limit."`
+	PerDay       int           `env:"SMS_MAX_PER_DAY" envDefault:"20" min:"0" help:"Messages of a kind to one number in a day; 0 means no limit."`
+	PerPrefix    int           `env:"SMS_MAX_PER_PREFIX" envDefault:"0" min:"0" help:"Messages in an hour to numbers that begin alike: the calling code and three or four digits more. Whoever earns by messages rents numbers in blocks. 0 means no limit; a country's mobile numbers may share a beginning."`
 	Budget       int           `env:"SMS_DAILY_BUDGET" envDefault:"1000" min:"0" help:"Messages to everybody in a day; 0 means no limit. Each costs money, and some people earn it. When it is spent the event sms.budget_spent says so, once, and requests for more are refused."`
 	Countries    []string      `env:"SMS_COUNTRIES" check:"country" help:"Countries whose numbers are sent messages, as DE,AT,CH. Empty: every one. Numbers of premium services never are."`
 	Template     string        `env:"SMS_TEMPLATE" help:"Text of a message, a Go template with .Code. Empty: the built-in one, in the reader's language."`

@@ -65,6 +65,7 @@ func Load(src Source) (*Config, *Report) {
 	}
 	all, later := settings(), unbuilt()
 	k := &checker{Config: &Config{}, Report: r, dir: src.Dir, given: pick(sources, append(all[:len(all):len(all)], later...), r), bad: map[string]bool{}}
+	r.at = k.at
 	values := map[string]string{}
 	for name, e := range k.given {
 		values[name] = e.value

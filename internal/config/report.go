@@ -12,6 +12,28 @@ type Report struct {
 	Faults []Note
 	// Warnings are worth a log line each.
 	Warnings []Note
+
+	at func(x string) (name, place string) // of the checker; nil in a report nobody loaded
+}
+
+// Add adds a fault of the setting x, without prefix, that only the part which
+// will use it can find. It is named as the operator wrote it.
+func (r *Report) Add(x, problem, mend string) {
+	name, place := r.named(x)
+	r.fault(name, problem+place, mend)
+}
+
+// Warn is Add for a warning.
+func (r *Report) Warn(x, problem, mend string) {
+	name, place := r.named(x)
+	r.warn(name, problem+place, mend)
+}
+
+func (r *Report) named(x string) (name, place string) {
+	if r.at == nil {
+		return ours + x, ""
+	}
+	return r.at(x)
 }
 
 // Note is one thing to say about one setting.

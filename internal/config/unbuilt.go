@@ -12,30 +12,10 @@ import (
 //go:embed unbuilt.txt
 var unbuiltList string
 
-// Unbuilt lists, without prefix, the settings of the two GoTrue servers that
-// Gatehouse knows by name and does not have. Load warns of each one that asks
-// for something; those that would close a door are faults then.
-func Unbuilt() []string {
-	var names []string
-	for _, s := range unbuilt() {
-		names = append(names, s.name)
-	}
-	return names
-}
-
-// WhyNever says why a setting of that list is not to come. Empty: it is, or it
-// is not of the list.
-func WhyNever(name string) string {
-	for _, s := range unbuilt() {
-		if s.name == name {
-			return s.never
-		}
-	}
-	return ""
-}
-
-// unbuilt lists the same as settings, of which only name, typ, door and never
-// are set. The typ is bool for a switch, else nil.
+// unbuilt lists the settings of the two GoTrue servers that Gatehouse knows by
+// name and does not have. Load warns of each one that asks for something; those
+// that would close a door are faults then. Only name, typ, door and never are
+// set; the typ is bool for a switch, else nil.
 func unbuilt() []setting {
 	var all []setting
 	for _, line := range unbuiltLines() {

@@ -97,6 +97,7 @@ type Vars struct {
 	Place      string    `json:"place,omitempty"`       // an IP address
 	At         time.Time `json:"at,omitzero"`           // when it happened
 	UndoURL    string    `json:"undo_url,omitempty"`    // "this was not me"; good for 72 hours
+	Undone     bool      `json:"undone,omitempty"`      // a Recovery mail follows the use of such a link
 }
 
 // Rendered is a mail in words.

@@ -120,6 +120,15 @@ func NewSMSWords(template, language string, log *slog.Logger) *SMSWords {
 	return w
 }
 
+// CheckSMSTemplate says what keeps template, of NewSMSWords, from being used.
+func CheckSMSTemplate(template string) error {
+	_, err := texttemplate.New("sms").Parse(template)
+	if err != nil {
+		return fmt.Errorf("it is not a Go template: %w", err)
+	}
+	return nil
+}
+
 // Render puts m into words. The operator's template is for codes only: without
 // a code its sentence would make no sense. Where it fails, the built-in text
 // takes its place. A kind that is not known has no words.

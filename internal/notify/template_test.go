@@ -60,6 +60,21 @@ func lacks(t *testing.T, what, text string, not ...string) {
 }
 
 // Mission: M02
+func TestRender_theWayBackAfterAnUndoingSaysWhyItCame(t *testing.T) {
+	tm := NewTemplates(Options{})
+	for lang, want := range map[string]string{"en": "was not yours", "de": "nicht von Ihnen", "fr": "pas de vous"} {
+		for undone, shown := range map[bool]bool{true: true, false: false} {
+			r, err := tm.Render(t.Context(), Mail{Kind: Recovery, To: "ann@example.com", Languages: []string{lang}, Vars: Vars{Undone: undone}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(r.Text, want) != shown || strings.Contains(r.HTML, want) != shown {
+				t.Errorf("%s, after an undoing %v: the mail says\n%s", lang, undone, r.Text)
+			}
+		}
+	}
+}
+
 func TestRender_everyKindHasABuiltInMail(t *testing.T) {
 	want := map[Kind]struct{ subject, button string }{
 		Invite:            {"You have been invited", "Accept the invitation"},

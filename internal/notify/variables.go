@@ -63,6 +63,7 @@ func (t *Templates) variables(m Mail, lang string) map[string]any {
 		"Place":           short(v.Place),
 		"At":              momentOf(v.At, lang),
 		"UndoURL":         v.UndoURL,
+		"Undone":          v.Undone,
 		"Data":            v.Data,
 		"Lang":            lang,
 		"Notice":          m.Kind.notice(), // for the layout

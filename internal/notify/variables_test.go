@@ -38,7 +38,7 @@ func TestRender_noticesHaveNoLinkButTheOneThatTakesBack(t *testing.T) {
 
 func TestRender_noticesSayWhatHappenedWhenAndWhere(t *testing.T) {
 	want := map[Kind][]string{
-		PasswordChanged:  {"password", "undoes the change"},
+		PasswordChanged:  {"password stops working"},
 		EmailChanged:     {"ann@old.example", "ann@example.com", "undoes the change"},
 		PhoneChanged:     {"+4930222", "+4930111", "undoes the change"},
 		IdentityLinked:   {"GitHub", "undoes the change"},

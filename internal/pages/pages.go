@@ -148,7 +148,7 @@ func problems(err error) string {
 	case auth.SetupClosed:
 		return "This link does not work any more: it is used up, older than 30 minutes, or there is an administrator. Restart the server for a new one, or run: gatehouse user promote ADDRESS"
 	case auth.LinkFailed:
-		return "This link does not work any more: it is used up, too old, or another one took its place."
+		return "This link does not work any more: it was used, is older than 72 hours, or another one took its place. If you pressed the button before, that was enough: look for our mail with a link to choose a new password."
 	case auth.PhoneTaken:
 		return "Another account has that phone number by now."
 	case auth.NotFound:

@@ -117,7 +117,7 @@ func TestUndo_aLinkDiesAfterThreeDays(t *testing.T) {
 	for name, w := range map[string]*httptest.ResponseRecorder{
 		"the page": d.do("GET", "/undo?token="+token, nil), "the button": d.do("POST", "/undo", url.Values{"token": {token}}),
 	} {
-		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "too old") {
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "older than 72 hours") {
 			t.Errorf("after it %s = %d %s, want to be told that it is too old", name, w.Code, w.Body)
 		}
 	}

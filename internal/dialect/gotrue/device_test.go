@@ -56,3 +56,15 @@ func TestLink_aPlainOneNamesNoDevice(t *testing.T) {
 		t.Errorf("the page speaks of devices:\n%s", a.Body)
 	}
 }
+
+func TestChannel_whatsAppIsForThoseWhoCanSendIt(t *testing.T) {
+	t.Parallel()
+	for provider, status := range map[string]int{
+		"": http.StatusOK, "twilio": http.StatusOK, "twilio_verify": http.StatusOK, "webhook": http.StatusOK,
+		"vonage": http.StatusBadRequest, "messagebird": http.StatusBadRequest, "textlocal": http.StatusBadRequest,
+	} {
+		h := newHouse(t, func(s *setup) { s.policy.PhoneDisabled, s.edge.SMSProvider = false, provider })
+		h.must(status, "POST", "/otp", `{"phone":"+4915112345678","channel":"whatsapp"}`)
+		h.must(http.StatusOK, "POST", "/otp", `{"phone":"+4915112345679","channel":"sms"}`)
+	}
+}

@@ -50,7 +50,7 @@ func (a *api) otp(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, err := a.flow(r, in.pkceFields)
 	if err == nil {
-		f.Channel, err = channel(in.Channel)
+		f.Channel, err = a.channel(in.Channel)
 	}
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package gotrue
 
 import (
 	"net/http"
+	"slices"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/web"
@@ -32,7 +33,7 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, err := a.flow(r, in.pkceFields)
 	if err == nil {
-		f.Channel, err = channel(in.Channel)
+		f.Channel, err = a.channel(in.Channel)
 	}
 	if err != nil {
 		return err
@@ -52,10 +53,10 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, http.StatusOK, signedUp{s.User, s})
 }
 
-// channel is how a text message is to go.
-func channel(s string) (string, error) {
-	switch s {
-	case "", "sms", "whatsapp":
+// channel is how a text message is to go. WhatsApp is not for every provider.
+func (a *api) channel(s string) (string, error) {
+	switch {
+	case s == "", s == "sms", s == "whatsapp" && slices.Contains([]string{"", "twilio", "twilio_verify", "webhook"}, a.SMSProvider):
 		return s, nil
 	}
 	return "", auth.Invalid("channel", "Invalid channel, supported values are 'sms' or 'whatsapp'. 'whatsapp' is only supported if Twilio or Twilio Verify is used as the provider.")

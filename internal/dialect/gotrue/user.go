@@ -49,7 +49,7 @@ func (a *api) updateUser(w http.ResponseWriter, r *http.Request, v *auth.Viewer)
 	}
 	f, err := a.flow(r, in.pkceFields)
 	if err == nil {
-		f.Channel, err = channel(in.Channel)
+		f.Channel, err = a.channel(in.Channel)
 	}
 	if err != nil {
 		return err
