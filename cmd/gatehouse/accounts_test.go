@@ -157,7 +157,12 @@ func TestPasswords_areHeldAgainstWhatTheOperatorWants(t *testing.T) {
 		refused  map[string]string // by reason
 		taken    []string
 	}{
-		"nothing": {nil, "", map[string]string{"password1": "pwned", "PASSWORD1": "pwned", "short": "length"}, []string{"turnip-and-thistle"}},
+		"nothing": {
+			nil,
+			"",
+			map[string]string{"password1": "pwned", "PASSWORD1": "pwned", "Dragon1987!": "pwned", "short": "length"},
+			[]string{"turnip-and-thistle"},
+		},
 		"strength": {
 			[]string{"GATEHOUSE_PASSWORD_STRENGTH=violence"},
 			"",
@@ -169,7 +174,7 @@ func TestPasswords_areHeldAgainstWhatTheOperatorWants(t *testing.T) {
 		"named": {
 			[]string{"GATEHOUSE_PASSWORD_COMMON_LIST=gatehouse-data/common-passwords.txt"},
 			"turnip-and-thistle",
-			map[string]string{"turnip-and-thistle": "pwned"},
+			map[string]string{"turnip-and-thistle": "pwned", "turnip-and-thistle24": "pwned"},
 			[]string{"thistle-and-turnip"},
 		},
 	} {

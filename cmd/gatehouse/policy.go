@@ -85,7 +85,8 @@ func passwordChecks(e env, cfg *config.Config, out *fetch.Client, log *slog.Logg
 		if err != nil {
 			return checks, err
 		}
-		checks.Common = func(password string) bool { return breach.Common(password) || more.Has(password) }
+		common := func(password string) bool { return breach.Common(password) || more.Has(password) }
+		checks.Common = func(password string) bool { return breach.Guessable(password, common) }
 	}
 	if p.HIBP {
 		service := breach.New(out, p.HIBPURL, p.HIBPAgent, time.Now)

@@ -2,9 +2,10 @@
 // a password has to offer.
 //
 // Begin with Common, which asks the list inside the binary and needs no
-// network. Service asks a range service of leaked passwords, and Level names
-// the strength levels. The form of the list is in pack.go and table.go, where
-// its contents come from is in README.md.
+// network, and Guessable, which knows what people make of what is listed.
+// Service asks a range service of leaked passwords, and Level names the
+// strength levels. The form of the list is in pack.go and table.go, where its
+// contents come from is in README.md.
 //
 // It must never send, keep or log a password, nor more of its hash than the
 // five digits that a range service is asked for. It refuses nothing by itself:

@@ -96,7 +96,7 @@ type Password struct {
 	MinLength  int           `env:"PASSWORD_MIN_LENGTH" envDefault:"6" min:"6" max:"128" help:"Least number of characters."`
 	Required   CharacterSets `env:"PASSWORD_REQUIRED_CHARACTERS" help:"Sets of characters, separated by a colon: a password needs one of each. A colon inside a set is written \\:."`
 	Strength   string        `env:"PASSWORD_STRENGTH" oneof:"|none|whocares|easy|common|moderate|violence|nightmare" help:"Level a password must reach, by length in bytes and groups of characters (lower case, upper case, digits, others): easy 6 of 2, common 8 of 2, moderate 12 of 3, violence 16 of 4, nightmare 24 of 4. Empty: none."`
-	Common     bool          `env:"PASSWORD_COMMON_CHECK" envDefault:"true" help:"Refuse the commonest passwords, from a list inside the program and from PASSWORD_COMMON_LIST."`
+	Common     bool          `env:"PASSWORD_COMMON_CHECK" envDefault:"true" help:"Refuse the commonest passwords, from a list inside the program and from PASSWORD_COMMON_LIST, and what is made of them by digits or signs behind, digits for letters, or twice in a row."`
 	CommonList string        `env:"PASSWORD_COMMON_LIST" help:"File with more of them, one on a line. Empty: common-passwords.txt in DATA, where there is one."`
 	HIBP       bool          `env:"PASSWORD_HIBP_ENABLED" envDefault:"false" help:"Refuse passwords that a service knows to be stolen. It is sent the first five digits of a hash, never the password."`
 	HIBPURL    string        `env:"PASSWORD_HIBP_URL" envDefault:"https://api.pwnedpasswords.com" check:"web" help:"That service: Have I Been Pwned, or a copy of one's own."`
