@@ -91,8 +91,8 @@ func (p *pages) showSetup(w http.ResponseWriter, r *http.Request) error {
 	return p.setup.Write(w, http.StatusOK, "Make the first administrator", map[string]string{"Token": token})
 }
 
-// doSetup handles the form of that page.
-func (p *pages) doSetup(w http.ResponseWriter, r *http.Request) error {
+// form reads the form of a page of ours.
+func (p *pages) form(w http.ResponseWriter, r *http.Request) error {
 	err := p.csrf.Check(r)
 	if err != nil {
 		return auth.Invalid("origin", "This form was sent from another site.")
@@ -101,7 +101,12 @@ func (p *pages) doSetup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = web.Form(w, r)
+	return web.Form(w, r)
+}
+
+// doSetup handles the form of that page.
+func (p *pages) doSetup(w http.ResponseWriter, r *http.Request) error {
+	err := p.form(w, r)
 	if err != nil {
 		return err
 	}

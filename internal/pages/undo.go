@@ -35,15 +35,7 @@ func (p *pages) showUndo(w http.ResponseWriter, r *http.Request) error {
 
 // doUndo handles the form of that page.
 func (p *pages) doUndo(w http.ResponseWriter, r *http.Request) error {
-	err := p.csrf.Check(r)
-	if err != nil {
-		return auth.Invalid("origin", "This form was sent from another site.")
-	}
-	err = p.Limits.Take(r, "verify")
-	if err != nil {
-		return err
-	}
-	err = web.Form(w, r)
+	err := p.form(w, r)
 	if err != nil {
 		return err
 	}
