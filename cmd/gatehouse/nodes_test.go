@@ -151,6 +151,7 @@ func TestNodes_theMailOfOneThatDiedIsSentByTheOther(t *testing.T) {
 		if got := len(sound.to("ada@example.com")); got != 0 {
 			t.Errorf("%d mails were taken out of another node's hands", got)
 		}
+		until(t, "the outbox without what was sent", func() bool { return b.sql(`SELECT count(*) FROM outbox`) == "1" })
 		if n := d.change(t, `UPDATE outbox SET due_at = 1`); n != 1 {
 			t.Fatalf("%d mails wait, want ada's", n)
 		}

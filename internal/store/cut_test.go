@@ -132,7 +132,7 @@ func TestWrite_aCommitWithoutAnswerIsUnknown(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				tries := 0
+				tries, lost := 0, r.lost.Load()
 				result := make(chan error, 1)
 				sent := make(chan struct{}, 10)
 				go func() {
@@ -149,6 +149,8 @@ func TestWrite_aCommitWithoutAnswerIsUnknown(t *testing.T) {
 				<-sent
 				if arrives {
 					until(t, "the commit to arrive", stands)
+				} else { // one that was never sent is sent again, and no doubt is left
+					until(t, "the commit to be lost on its way", func() bool { return r.lost.Load() > lost })
 				}
 				r.cut()
 				r.heal()

@@ -15,8 +15,9 @@ type relay struct {
 	url   string // of the database by way of the relay
 	trips atomic.Int64
 
-	mute atomic.Bool // answers are no longer passed on
-	deaf atomic.Bool // nor are questions
+	mute atomic.Bool  // answers are no longer passed on
+	deaf atomic.Bool  // nor are questions
+	lost atomic.Int64 // questions that were not
 	// edit, if set, is given each answer as far as it has come and returns what
 	// to pass on; false: and then the end.
 	edit atomic.Pointer[func(answer []byte) ([]byte, bool)]
@@ -93,6 +94,7 @@ func (r *relay) question(asked *atomic.Bool, b []byte) ([]byte, bool) {
 		(*f)()
 	}
 	if r.deaf.Load() {
+		r.lost.Add(1)
 		return nil, true
 	}
 	asked.Store(true)
