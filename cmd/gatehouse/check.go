@@ -9,6 +9,7 @@ import (
 	"gatehouse/internal/config"
 	"gatehouse/internal/fetch"
 	"gatehouse/internal/notify"
+	"gatehouse/internal/store"
 	"gatehouse/internal/web"
 )
 
@@ -45,8 +46,9 @@ func (c checkCmd) Run(e env) error {
 
 // settings reads the configuration and also asks the parts that will use it
 // what they make of it, so that check finds what serve would stumble over.
-func settings(e env) (*config.Config, *config.Report) {
-	cfg, report := config.Load(config.Source{Environ: e.environ, Dir: e.dir})
+func settings(e env) (*config.Base, *config.Report) {
+	base, report := config.LoadBase(config.Source{Environ: e.environ, Dir: e.dir})
+	cfg := base.Config
 	_, err := configuredKeys(cfg.JWT)
 	if err != nil {
 		report.Add("JWT_KEYS", err.Error(), "see JWT_KEYS in docs/config.md")
@@ -60,7 +62,7 @@ func settings(e env) (*config.Config, *config.Report) {
 		report.Faults = append(report.Faults, config.Note{Name: "GATEHOUSE_URI_ALLOW_LIST or GATEHOUSE_SITE_URL", Problem: err.Error(), Mend: "see URI_ALLOW_LIST in docs/config.md"})
 	}
 	usable(e, cfg, report)
-	return cfg, report
+	return base, report
 }
 
 // usable reports what is sound by itself, but not for the part that will use
@@ -82,12 +84,32 @@ func usable(e env, cfg *config.Config, report *config.Report) {
 		_, err = provider(cfg.SMS, out)
 		fault("SMS_PROVIDER", err, "see the settings SMS_… of the provider in docs/config.md")
 	}
+	usableHooks(cfg, report)
 	language(cfg.Mailer, report)
 	_, err = dataSchema(e, cfg)
 	fault("USER_DATA_SCHEMA", err, "name a file with a JSON Schema that refers to nothing outside itself")
 	if cfg.Password.Common {
 		_, err = commonList(e, cfg)
 		fault("PASSWORD_COMMON_LIST", err, "name a text file with one password on a line")
+	}
+}
+
+// usableHooks reports hooks that could not be called.
+func usableHooks(cfg *config.Config, report *config.Report) {
+	if slices.ContainsFunc(report.Faults, func(n config.Note) bool { return strings.Contains(strings.ToUpper(n.Name), "HOOK") }) {
+		return
+	}
+	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
+	defer out.Close()
+	for _, n := range cfg.Hooks.On() {
+		_, err := newHook(n, out, new(store.DB).Function) // which engine it is, the settings have been asked already
+		var bad *secretError
+		switch {
+		case errors.As(err, &bad):
+			report.Add("HOOK_"+n.Name+"_SECRETS", bad.Error(), "write v1,whsec_ and base64 of 24 bytes or more, with | between several")
+		case err != nil:
+			report.Add("HOOK_"+n.Name+"_URI", err.Error(), "")
+		}
 	}
 }
 

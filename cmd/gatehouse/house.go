@@ -7,41 +7,63 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/fetch"
-	"gatehouse/internal/login"
-	"gatehouse/internal/notify"
+	"gatehouse/internal/limit"
 	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
+	"gatehouse/internal/tenants"
 	"gatehouse/internal/token"
+	"gatehouse/internal/vault"
 )
 
-// house is what serving and the offline verbs share: the database and the
-// rules over it.
+// house is what serving and the offline verbs share: the database, and what
+// tenants are made of.
 type house struct {
-	cfg  *config.Config
-	db   *store.DB
-	root *secret.Root
-	auth *auth.Service
-	log  *slog.Logger
-
+	env    env
+	db     *store.DB
+	vault  *vault.Vault
+	hasher *secret.Hasher
+	log    *slog.Logger
 	out    *fetch.Client // every request of ours to elsewhere
-	sender notify.Sender
-	inbox  *notify.Inbox // nil: mail is really sent
-	texts  *texts
+	wake   func()        // a delivery waits
+
+	level *slog.LevelVar // of the log; nil: of an offline verb
+
+	// What counts requests outlives the settings.
+	limiter *limit.Limiter
+	shared  *limit.Shared
+	large   chan struct{} // places for large bodies
+
+	address string // where it listens, as a URL; empty: of an offline verb
+
+	plan    atomic.Pointer[plan]
+	inboxes inboxes
+	dir     *tenants.Directory[*site]
+	tenants *auth.Tenants
+
+	*site // the tenant at hand, of offline verbs; of a server the default one as it was at the start
+}
+
+// plan is what the operator wants, as it was read at one time. Another one takes
+// its place when the configuration is read again.
+type plan struct {
+	base   *config.Base
+	checks auth.PasswordChecks // with the operator's own list
+	schema auth.Schema
 }
 
 // load reads the configuration; every fault is reported at once.
-func load(e env) (*config.Config, error) {
-	cfg, report := settings(e)
+func load(e env) (*config.Base, error) {
+	base, report := settings(e)
 	for _, w := range report.Warnings {
 		fmt.Fprintln(e.err, "warning:", w)
 	}
@@ -49,7 +71,7 @@ func load(e env) (*config.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the configuration has faults:\n%w", err)
 	}
-	return cfg, nil
+	return base, nil
 }
 
 // openDB opens the database, and its folder if need be. Relative paths are
@@ -87,27 +109,40 @@ func under(e env, path string) string {
 
 // openHouse is for the offline verbs. It migrates like serve does, but makes
 // no database where there is none, unless create is set: a ban or a rotation
-// typed in the wrong folder must not succeed on a house of its own.
-func openHouse(ctx context.Context, e env, create bool) (*house, error) {
-	cfg, err := load(e)
+// typed in the wrong folder must not succeed on a house of its own. The tenant
+// at hand is the one the command line names.
+func openHouse(ctx context.Context, e env, create bool) (h *house, err error) {
+	base, err := load(e)
 	if err != nil {
 		return nil, err
 	}
 	if !create {
-		err = exists(e, cfg)
+		err = exists(e, base.Config)
 		if err != nil {
 			return nil, err
 		}
 	}
-	db, err := openDB(ctx, e, cfg)
+	db, err := openDB(ctx, e, base.Config)
 	if err != nil {
 		return nil, err
 	}
-	h, err := build(ctx, e, cfg, db, nil, slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err != nil {
-		return nil, errors.Join(err, db.Close())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	h, err = build(ctx, e, base, db, nil, slog.New(slog.NewTextHandler(e.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil || e.tenant == "" {
+		return h, err
 	}
-	return h, nil
+	t, err := h.tenants.TenantByName(ctx, e.tenant)
+	if auth.CodeOf(err) == auth.TenantNotFound && err != nil {
+		return nil, fmt.Errorf("there is no tenant %q; gatehouse tenant list shows them", e.tenant)
+	}
+	if err == nil {
+		h.site, err = h.dir.Get(ctx, tenants.Key{ID: t.ID})
+	}
+	return h, err
 }
 
 // exists refuses to go on where there is no database yet. Of a server's
@@ -128,16 +163,13 @@ func exists(e env, cfg *config.Config) error {
 }
 
 // build makes the core over an open database.
-func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake func(), log *slog.Logger) (*house, error) {
+func build(ctx context.Context, e env, base *config.Base, db *store.DB, wake func(), log *slog.Logger) (*house, error) {
+	cfg := base.Config
 	err := upToDate(ctx, cfg, db)
 	if err != nil {
 		return nil, err
 	}
-	begun, err := auth.Begun(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	root, err := rootKey(cfg.Server, under(e, cfg.Server.Data), begun)
+	v, err := openVault(ctx, db, cfg.Server, under(e, cfg.Server.Data))
 	if err != nil {
 		return nil, err
 	}
@@ -148,40 +180,46 @@ func build(ctx context.Context, e env, cfg *config.Config, db *store.DB, wake fu
 	if err != nil {
 		return nil, err
 	}
-	out := fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate})
-	sender, inbox, err := sender(cfg, log)
+	h := &house{
+		env: e, db: db, vault: v, hasher: hasher, log: log, wake: wake,
+		out:     fetch.New(fetch.Options{AllowPrivate: cfg.Server.OutgoingAllowPrivate}),
+		limiter: limit.New(time.Now), large: make(chan struct{}, 8),
+	}
+	root, err := v.Root(ctx, store.TenantID{})
 	if err != nil {
 		return nil, err
 	}
-	keys, err := configuredKeys(cfg.JWT)
+	h.shared = sharedLimits(db, root, h.limiter)
+	plan, err := h.newPlan(base)
 	if err != nil {
 		return nil, err
 	}
-	checks, err := passwordChecks(e, cfg, out, log)
-	if err != nil {
-		return nil, err
-	}
-	data, err := dataSchema(e, cfg)
-	if err != nil {
-		return nil, err
-	}
-	texts, err := textMessages(cfg, out, inbox, log)
-	if err != nil {
-		return nil, err
-	}
-	svc := auth.New(auth.Options{
-		DB: db, Root: root, Hasher: hasher, Policy: policy(cfg), Methods: login.All(), Texts: texts.core(), Checks: checks, Schema: data,
-		UndoURL: undoURL(cfg), Keys: keys, Wake: wake, Log: log,
+	h.plan.Store(plan)
+	h.dir = tenants.New(tenants.Options[*site]{
+		DB: db, Make: h.open, Most: cfg.Tenants.Live,
+		Lost: func(_ context.Context, err error) {
+			log.Debug("changes of tenants could not be looked for", "err", err)
+		},
 	})
-	err = svc.CheckRoot(ctx)
+	h.site, err = h.dir.Get(ctx, tenants.Key{})
 	if err != nil {
 		return nil, err
 	}
-	err = svc.LoadKeys(ctx)
+	h.tenants = auth.NewTenants(auth.TenantsOptions{Home: h.site.auth, Keys: v, Sound: h.sound, Changed: h.dir.Forget})
+	return h, nil
+}
+
+// newPlan reads what settings name.
+func (h *house) newPlan(base *config.Base) (*plan, error) {
+	checks, err := passwordChecks(h.env, base.Config, h.out, h.log)
 	if err != nil {
 		return nil, err
 	}
-	return &house{cfg: cfg, db: db, root: root, auth: svc, log: log, out: out, sender: sender, inbox: inbox, texts: texts}, nil
+	data, err := dataSchema(h.env, base.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{base: base, checks: checks, schema: data}, nil
 }
 
 // upToDate migrates, or refuses a database that needs it.
@@ -202,39 +240,88 @@ func upToDate(ctx context.Context, cfg *config.Config, db *store.DB) error {
 	return nil
 }
 
-// rootKey is the key everything sealed and every keyed hash hangs on: from the
+// openVault opens the root keys, which hang on the master key: from the
 // configuration, or from a file made at the first start, and never later.
-func rootKey(cfg config.Server, data string, begun bool) (*secret.Root, error) {
+func openVault(ctx context.Context, db *store.DB, cfg config.Server, data string) (*vault.Vault, error) {
+	begun, err := vault.Begun(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	master, err := currentMasterKey(cfg, data, begun)
+	if err != nil {
+		return nil, err
+	}
+	older, err := olderKeys(cfg, data)
+	if err != nil {
+		return nil, err
+	}
+	v := vault.New(db, master, older...)
+	return v, v.Begin(ctx)
+}
+
+func currentMasterKey(cfg config.Server, data string, begun bool) (*secret.Root, error) {
 	key := cfg.SealingKey()
 	if key != nil {
 		return secret.NewRoot(key)
 	}
 	path := filepath.Join(data, "master.key")
-	text, err := os.ReadFile(path)
+	_, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) && begun {
 		return nil, fmt.Errorf("master key: %s is missing, and the database was begun with it; put it back from your backup, or set GATEHOUSE_MASTER_KEY", path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		text, err = newRootKey(path)
+		err = newMasterKey(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
-	key, err = base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
+	return readMasterKey(path)
+}
+
+func readMasterKey(path string) (*secret.Root, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("master key: %w", err)
+	}
+	key, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(key) != 32 {
 		return nil, fmt.Errorf("master key: %s is not base64 of 32 bytes; put the file back from your backup", path)
 	}
 	return secret.NewRoot(key)
 }
 
-// newRootKey writes a key that either is whole and on disk or does not exist:
+// oldMasterKey is the file gatehouse keys rewrap leaves the last key in.
+const oldMasterKey = "master.key.old"
+
+// olderKeys are master keys that still open what was not sealed anew.
+func olderKeys(cfg config.Server, data string) (list []*secret.Root, err error) {
+	for _, key := range cfg.OlderKeys() {
+		root, err := secret.NewRoot(key)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, root)
+	}
+	path := filepath.Join(data, oldMasterKey)
+	_, err = os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return list, nil
+	}
+	root, err := readMasterKey(path)
+	if err != nil {
+		return nil, err
+	}
+	return append(list, root), nil
+}
+
+// newMasterKey writes a key that either is whole and on disk or does not exist:
 // a half-written one would lock everybody out at the next start.
-func newRootKey(path string) ([]byte, error) {
+func newMasterKey(path string) error {
 	text := []byte(base64.StdEncoding.EncodeToString(secret.GenerateRoot()) + "\n")
 	tmp := fmt.Sprintf("%s.%s", path, rand.Text()[:8])
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer os.Remove(tmp)
 	_, err = f.Write(text)
@@ -243,13 +330,13 @@ func newRootKey(path string) ([]byte, error) {
 	}
 	err = errors.Join(err, f.Close())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = os.Link(tmp, path) // unlike a rename, it never replaces a key another process just made
 	if errors.Is(err, fs.ErrExist) {
-		return os.ReadFile(path)
+		return nil
 	}
-	return text, err
+	return err
 }
 
 // configuredKeys are the signing keys an operator brings along.
@@ -270,34 +357,4 @@ func configuredKeys(cfg config.JWT) ([]token.Key, error) {
 		keys = append(keys, token.Secret(cfg.KeyID, []byte(cfg.Secret.Reveal()), len(keys) == 0))
 	}
 	return keys, nil
-}
-
-// logger writes to the file or the stream the configuration names.
-func logger(e env, cfg config.Log) (*slog.Logger, io.Closer, error) {
-	out := e.err
-	var closer io.Closer = io.NopCloser(nil)
-	if cfg.File != "" {
-		path := under(e, cfg.File)
-		err := os.MkdirAll(filepath.Dir(path), 0o700) // it may well be the data folder, before that is made
-		if err != nil {
-			return nil, nil, fmt.Errorf("log file: %w; GATEHOUSE_LOG_FILE names it", err)
-		}
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return nil, nil, fmt.Errorf("log file: %w; GATEHOUSE_LOG_FILE names it", err)
-		}
-		out, closer = f, f
-	}
-	opts := &slog.HandlerOptions{Level: cfg.Level}
-	f, isFile := out.(*os.File)
-	text := cfg.Format == "text" || cfg.Format == "auto" && isFile && terminal(f)
-	if text {
-		return slog.New(slog.NewTextHandler(out, opts)), closer, nil
-	}
-	return slog.New(slog.NewJSONHandler(out, opts)), closer, nil
-}
-
-func terminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List the signing keys."`
 	Rotate keysRotateCmd `cmd:"" help:"Make the next signing key."`
+	Rewrap keysRewrapCmd `cmd:"" help:"Seal the root keys under the master key of today, so that older ones are of no use any more."`
 	Issue  keysIssueCmd  `cmd:"" help:"Print a token of a role for a server of yours, such as service_role."`
 }
 
@@ -105,4 +108,64 @@ func (c keysIssueCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	_, err = fmt.Fprintln(e.out, tok)
 	return err
+}
+
+type keysRewrapCmd struct {
+	Generate bool `help:"Only make a new master key in the data folder; the one of before becomes master.key.old."`
+}
+
+// Run seals every tenant's root key anew. Servers may run meanwhile if they know
+// both keys: MASTER_KEY_OLD, or the file master.key.old, has the one of before.
+func (c keysRewrapCmd) Run(ctx context.Context, e env) error {
+	if c.Generate {
+		err := nextMasterKey(e)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(e.out, "There is a new master key; the one of before is beside it as master.key.old. Restart every server, so that all know both, and then run gatehouse keys rewrap.")
+		return err
+	}
+	return withHouse(ctx, e, func(h *house) error {
+		n, err := h.vault.Rewrap(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.out, "%d root keys were sealed anew, under master key %s. Once every server runs with it, take GATEHOUSE_MASTER_KEY_OLD or master.key.old away, and keep a backup of the new key.\n", n, h.vault.Master())
+		return err
+	})
+}
+
+// nextMasterKey puts a new key file in place of the one there is, which is kept
+// beside it: at no instant is there neither.
+func nextMasterKey(e env) error {
+	base, err := load(e)
+	if err != nil {
+		return err
+	}
+	if base.Server.SealingKey() != nil {
+		return errors.New("the master key comes from GATEHOUSE_MASTER_KEY: put the new one there, the one of before into GATEHOUSE_MASTER_KEY_OLD, and run gatehouse keys rewrap")
+	}
+	path := filepath.Join(under(e, base.Server.Data), "master.key")
+	old := filepath.Join(under(e, base.Server.Data), oldMasterKey)
+	_, err = readMasterKey(path)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(old)
+	if err == nil {
+		return fmt.Errorf("%s is still there: run gatehouse keys rewrap, see that every server has the new key, and take it away first", old)
+	}
+	err = os.Link(path, old)
+	if err != nil {
+		return fmt.Errorf("master key: %w", err)
+	}
+	next := path + ".next"
+	err = newMasterKey(next)
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
+		return fmt.Errorf("master key: %w", err)
+	}
+	return nil
 }

@@ -22,6 +22,7 @@ var version = "0.1.0-dev"
 type env struct {
 	environ []string // KEY=VALUE
 	dir     string   // holds .env and gatehouse.yaml
+	tenant  string   // whom an offline verb means, by name or id; empty: the default one
 	in      io.Reader
 	out     io.Writer // what was asked for
 	err     io.Writer // logs and warnings
@@ -29,11 +30,17 @@ type env struct {
 
 // cli lists the verbs.
 type cli struct {
+	For string `name:"tenant" help:"Whom the command means, by name or id. Without it: the default tenant." placeholder:"NAME"`
+
 	Serve   serveCmd   `cmd:"" default:"withargs" help:"Serve (the default)."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database up to date, or show its state."`
 	Check   checkCmd   `cmd:"" help:"Report every fault of the configuration."`
 	User    userCmd    `cmd:"" help:"Add, show, list, ban, delete or promote users."`
 	Session sessionCmd `cmd:"" help:"List, explain or end sessions."`
+	Tenants tenantCmd  `cmd:"" name:"tenant" help:"Make, list, show, change or delete tenants."`
+	Multi   multiCmd   `cmd:"" help:"Serve many instances as Netlify's server does: the same as MULTIINSTANCEMODE=true."`
+	Webhook webhookCmd `cmd:"" help:"Add, list, show, change or delete the endpoints that events are sent to, see what was sent, and send it again."`
+	Audit   auditCmd   `cmd:"" help:"Verify or export the audit trail."`
 	Keys    keysCmd    `cmd:"" help:"List or rotate the signing keys, or issue a service token."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -82,6 +89,7 @@ func run(ctx context.Context, args []string, e env) error {
 		return fmt.Errorf("%w (gatehouse --help lists the commands)", err)
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
+	e.tenant = c.For
 	return k.Run(e)
 }
 

@@ -16,10 +16,11 @@ type migrateCmd struct {
 // Run applies what is missing, shows it, or takes one step back. Running it
 // twice changes nothing; run on several nodes at once, one of them does it.
 func (c migrateCmd) Run(ctx context.Context, e env) (err error) {
-	cfg, err := load(e)
+	base, err := load(e)
 	if err != nil {
 		return err
 	}
+	cfg := base.Config
 	if c.Step != "up" {
 		err = exists(e, cfg)
 		if err != nil {

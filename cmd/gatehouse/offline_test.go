@@ -32,6 +32,7 @@ func TestVerbs_makeNoHouseWhereThereIsNone(t *testing.T) {
 		"user list", "user show ada@example.com", "user ban ada@example.com", "user delete ada@example.com", "user promote ada@example.com",
 		"user sign-out ada@example.com", "user sign-out --all", "session list ada@example.com",
 		"session explain 00000000-0000-4000-8000-000000000000", "session end 00000000-0000-4000-8000-000000000000", "keys list", "keys rotate", "keys rotate --now", "keys issue",
+		"audit verify", "audit verify --all", "audit export", "webhook list", "webhook add https://hook.example",
 	} {
 		dir := t.TempDir()
 		out, err := command(t, dir, strings.Fields(line)...)

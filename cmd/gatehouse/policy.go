@@ -44,9 +44,18 @@ func policy(cfg *config.Config) auth.Policy {
 		SMSDigits: sms.OTPLength, SMSCodeTTL: sms.OTPExp.Duration(), SMSEvery: sms.MaxFrequency, SMSPerHour: sms.PerHour, SMSPerDay: sms.PerDay, SMSPerPrefix: sms.PerPrefix,
 		SMSRate: auth.Rate(cfg.RateLimit.SMSSent), SMSBudget: sms.Budget, SMSCountries: sms.Countries,
 		MinPassword: cfg.Password.MinLength, RequiredCharacters: cfg.Password.Required,
+		PasswordFree: passwordFree(cfg.RateLimit), PasswordDelayMax: cfg.RateLimit.PasswordDelay,
 		ReauthenticatePW: cfg.Session.Reauthentication, CurrentPW: cfg.Session.CurrentPassword,
 		KeyOverlap: cfg.JWT.RotationOverlap, KeyEvery: cfg.JWT.RotateEvery, SiteURL: cfg.Site.URL,
 	}
+}
+
+// passwordFree is 0, no limit, when the operator wants none.
+func passwordFree(r config.RateLimit) int {
+	if r.Limits == "off" {
+		return 0
+	}
+	return r.PasswordFree
 }
 
 func reveal(cfg *config.Config) auth.Reveal {
@@ -67,38 +76,48 @@ func notices(n config.Notices) map[notify.Kind]bool {
 }
 
 // undoURL makes the links of notices, which lead to a page of ours.
-func undoURL(cfg *config.Config) func(auth.TenantID, string) string {
-	return func(_ auth.TenantID, token string) string {
+func undoURL(cfg *config.Config) func(string) string {
+	return func(token string) string {
 		return strings.TrimSuffix(cfg.Server.ExternalURL, "/") + "/undo?token=" + token
 	}
 }
 
-// passwordChecks are what new passwords are held against, besides their length.
+// passwordChecks are all that new passwords can be held against, besides their
+// length; checksOf picks those a tenant wants.
 func passwordChecks(e env, cfg *config.Config, out *fetch.Client, log *slog.Logger) (auth.PasswordChecks, error) {
+	p := cfg.Password
+	more, err := commonList(e, cfg)
+	if err != nil && p.Common {
+		return auth.PasswordChecks{}, err
+	}
+	common := func(password string) bool { return breach.Common(password) || more.Has(password) }
+	service := breach.New(out, p.HIBPURL, p.HIBPAgent, time.Now)
+	return auth.PasswordChecks{
+		Common: func(password string) bool { return breach.Guessable(password, common) },
+		Leaked: func(ctx context.Context, password string) (bool, error) {
+			found, err := service.Check(ctx, password)
+			if errors.Is(err, breach.ErrResting) {
+				log.Debug("the service of stolen passwords is left alone for a while")
+			}
+			return found, err
+		},
+	}, nil
+}
+
+// checksOf are the checks the settings ask for.
+func checksOf(all auth.PasswordChecks, cfg *config.Config) auth.PasswordChecks {
 	p := cfg.Password
 	checks := auth.PasswordChecks{Closed: p.HIBPClosed}
 	if level, ok := breach.Level(p.Strength); ok && p.Strength != "" {
 		checks.Strength, checks.MinLength = level.Weak, level.MinBytes
 	}
 	if p.Common {
-		more, err := commonList(e, cfg)
-		if err != nil {
-			return checks, err
-		}
-		common := func(password string) bool { return breach.Common(password) || more.Has(password) }
-		checks.Common = func(password string) bool { return breach.Guessable(password, common) }
+		checks.Common = all.Common
 	}
 	if p.HIBP {
-		service := breach.New(out, p.HIBPURL, p.HIBPAgent, time.Now)
-		checks.Leaked = func(ctx context.Context, password string) (bool, error) {
-			found, err := service.Check(ctx, password)
-			if errors.Is(err, breach.ErrResting) {
-				log.Debug("the service of stolen passwords is left alone for a while")
-			}
-			return found, err
-		}
+		checks.Leaked = all.Leaked
 	}
-	return checks, nil
+	return checks
 }
 
 // commonList reads the operator's own list of common passwords.

@@ -5,37 +5,54 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
-	"gatehouse/internal/dialect/gotrue"
 	"gatehouse/internal/fetch"
-	"gatehouse/internal/limit"
 	"gatehouse/internal/notify"
 	"gatehouse/internal/outbox"
-	"gatehouse/internal/pages"
 	"gatehouse/internal/web"
 )
 
 type serveCmd struct{}
 
+// multiCmd is what Netlify's server calls serving many instances.
+type multiCmd struct{}
+
+// Run serves.
+func (multiCmd) Run(ctx context.Context, e env) error {
+	e.environ = append(slices.Clone(e.environ), "GATEHOUSE_MULTIINSTANCEMODE=true")
+	return serveCmd{}.Run(ctx, e)
+}
+
 // Run is where the house is put together; read it first.
 func (serveCmd) Run(ctx context.Context, e env) (err error) {
-	// 1. What the operator wants.
-	cfg, err := load(e)
+	// 1. What the operator wants. Whoever asks for a reload too early or too late
+	// must not end the server by it: the signal is taken to the last.
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, syscall.SIGHUP)
+	base, err := load(e)
 	if err != nil {
 		return err
 	}
-	log, logFile, err := logger(e, cfg.Log)
+	cfg := base.Config
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level.Level())
+	log, logFile, err := logger(e, cfg.Log, level)
 	if err != nil {
 		return err
 	}
-	defer logFile.Close()
+	defer func() { _ = logFile.Close() }() // nothing is left to tell it to
 
 	// 2. The address, first: links are built from it.
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Server.Addr())
@@ -55,37 +72,54 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	var mails *outbox.Worker
-	h, err := build(ctx, e, cfg, db, func() { mails.Wake() }, log)
+	h, err := build(ctx, e, base, db, func() { mails.Wake() }, log)
 	if err != nil {
 		return err
 	}
 
 	// 4. Who delivers.
 	defer h.out.Close()
-	mails = outbox.New(outbox.Options{
-		DB: db, Root: h.root, Templates: templates(cfg, h.out, log), Sender: h.sender, Texter: h.texts.sender, Words: h.texts.words,
-		Work: h.auth.Work, Unsent: h.auth.Undelivered, Log: log,
-	})
+	h.level, h.address = level, "http://"+ln.Addr().String()
+	mails = outbox.New(outbox.Options{DB: db, Post: h.postOf, Log: log})
+	courier := h.courier()
 
 	// 5. Who speaks.
-	handler, err := edges(h)
+	_, err = h.serving(h.site) // a fault of the settings shows now, and not with the first request
 	if err != nil {
 		return err
 	}
-	last := &drain{next: handler}
-	srv := &http.Server{
-		Handler: last, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	watch, err := observe(ctx, e, h, logFile)
+	if err != nil {
+		return err
 	}
+	defer watch.close()
+	var doors front
+	doors.set(watch.over(h.edges()))
+	last := watch.drain(&web.Valve{Next: &doors, Most: cfg.HTTP.MaxRequests, Log: log, Now: time.Now})
+	conns := web.NewConns(cfg.HTTP.MaxConnections)
+	conns.Crowded = lean()
+	srv := web.NewHTTPServer(last, web.HTTPLimits{
+		Header: cfg.HTTP.MaxHeader, Idle: cfg.HTTP.Idle, Longest: cfg.Server.MaxRequestDuration,
+		HSTS: h.byHTTPS, Conns: conns,
+		Log: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	})
 
 	// 6. Open the doors.
 	defer runtime.KeepAlive(ballast())
-	err = banner(ctx, e, h, "http://"+ln.Addr().String(), h.inbox != nil)
+	err = banner(ctx, e, h, h.address, h.inbox != nil)
 	if err != nil {
 		return err
 	}
 	stopping := func(ctx context.Context) { last.until(ctx, draining(cfg)) }
-	return serve(ctx, srv, ln, log, stopping, mails.Run, h.keepKeys, h.renewKeys, h.watchClock, h.sweep)
+	reloading := func(ctx context.Context) error {
+		return h.reloading(ctx, again, func() {
+			err := logFile.Reopen()
+			if err != nil {
+				log.Error("the log file could not be opened again", "err", err)
+			}
+		}, func() { doors.set(watch.over(h.edges())) })
+	}
+	return serve(ctx, srv, ln, log, stopping, append(watch.jobs(), reloading, mails.Run, courier.Run, h.dir.Watch, h.keepKeys, h.renewKeys, h.watchClock, h.sweep, h.sealer(courier.Wake).Run)...)
 }
 
 // ballast is memory nobody touches, so it costs no RAM, but the garbage
@@ -93,6 +127,20 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 // every few more, for a quarter of the CPU of a GET /user. A larger GOGC would
 // do the same and let the heap of a flood of sign-ins grow without measure.
 func ballast() []byte { return make([]byte, 26<<20) }
+
+// lean returns what has the garbage collector come more often while
+// thousands of connections are open. What they hold lives on, so the collector
+// would let as much again grow beside it.
+func lean() func(crowded bool) {
+	usual := 0
+	return func(crowded bool) {
+		if crowded {
+			usual = debug.SetGCPercent(10)
+			return
+		}
+		debug.SetGCPercent(usual)
+	}
+}
 
 // serve runs srv and the jobs until ctx ends or one of them fails, then lets
 // what is under way finish: first the requests, those that come while last
@@ -132,19 +180,25 @@ func serve(ctx context.Context, srv *http.Server, ln net.Listener, log *slog.Log
 	return errors.Join(err, shut)
 }
 
-// sender is how mail leaves: by SMTP, into the development inbox, or not at
-// all.
-func sender(cfg *config.Config, log *slog.Logger) (notify.Sender, *notify.Inbox, error) {
+// sender is how a tenant's mail leaves: by SMTP, into the development inbox, or
+// not at all. A mail server that the server's own
+// settings do not name is called at a public address: those inside take mail from
+// neighbours for whoever they say they are.
+func sender(cfg, server *config.Config, out *fetch.Client, log *slog.Logger, inbox func() *notify.Inbox) (notify.Sender, *notify.Inbox, error) {
 	s := cfg.SMTP
 	switch {
 	case s.Host != "":
+		guard := out.Guard()
+		if s.Host == server.SMTP.Host && s.Port == server.SMTP.Port {
+			guard = nil
+		}
 		smtp, err := notify.NewSMTP(notify.SMTPOptions{
-			Host: s.Host, Port: s.Port, User: s.User, Pass: s.Password.Reveal(), From: s.From, FromName: s.SenderName, TLS: s.TLS, Timeout: s.Timeout,
+			Control: guard, Host: s.Host, Port: s.Port, User: s.User, Pass: s.Password.Reveal(), From: s.From, FromName: s.SenderName, TLS: s.TLS, Timeout: s.Timeout,
 			Headers: s.Headers,
 		})
 		return smtp, nil, err
 	case cfg.DevInbox():
-		in := notify.NewInbox(time.Now)
+		in := inbox()
 		return in, in, nil
 	}
 	return nowhere{log}, nil, nil
@@ -158,8 +212,13 @@ func (n nowhere) Send(_ context.Context, m notify.Mail, _ notify.Rendered) error
 	return nil
 }
 
-func templates(cfg *config.Config, out *fetch.Client, log *slog.Logger) *notify.Templates {
+// templates are how a tenant's mails look. The files they may come from are those
+// that the server's own settings name: a tenant that named others would have the
+// master key mailed to itself.
+func templates(cfg, server *config.Config, out *fetch.Client, log *slog.Logger) *notify.Templates {
+	files := kinds(server.Mailer.Templates)
 	return notify.NewTemplates(notify.Options{
+		MayRead:  func(name string) bool { return slices.Contains(slices.Collect(maps.Values(files)), name) },
 		Subjects: kinds(cfg.Mailer.Subjects), Bodies: kinds(cfg.Mailer.Templates), SiteURL: cfg.Site.URL, Language: cfg.Mailer.Language,
 		MaxAge: cfg.Mailer.TemplateMaxAge, MaxSize: cfg.Mailer.TemplateMaxSize, RetryInterval: cfg.Mailer.TemplateRetry, Now: time.Now, Log: log,
 		Fetch: func(ctx context.Context, url string) ([]byte, error) {
@@ -181,68 +240,14 @@ func kinds(m config.Mails) map[notify.Kind]string {
 	}
 }
 
-// edges mounts everything that speaks HTTP.
-func edges(h *house) (http.Handler, error) {
-	cfg := h.cfg
-	redirects, err := web.NewRedirects(cfg.Site.URL, cfg.Site.Redirects)
-	if err != nil {
-		return nil, err
-	}
-	per5 := func(n float64) limit.Rate { return limit.Rate{Events: n, Per: 5 * time.Minute, Burst: 30} }
-	limits := &web.Limits{
-		Limiter: limit.New(time.Now), Off: cfg.RateLimit.Limits == "off",
-		Rates: map[string]limit.Rate{
-			"otp": per5(cfg.RateLimit.OTP), "token": per5(cfg.RateLimit.TokenRefresh), "verify": per5(cfg.RateLimit.Verify),
-			"anonymous": {Events: cfg.RateLimit.Anonymous, Per: time.Hour, Burst: int(cfg.RateLimit.Anonymous)},
-		},
-	}
-	o := gotrue.Options{
-		Auth: h.auth, Redirects: redirects, Limits: limits, ExternalURL: cfg.Server.ExternalURL, SiteURL: cfg.Site.URL,
-		LinkHosts: cfg.Mailer.ExternalHosts, Manners: gotrue.Manners(cfg.Server.Dialect), LinkStyle: gotrue.Manners(cfg.Mailer.LinkStyle),
-		LinkPaths: map[auth.Kind]string{
-			auth.KindInvite: cfg.Mailer.URLPaths.Invite, auth.KindConfirmation: cfg.Mailer.URLPaths.Confirmation,
-			auth.KindRecovery: cfg.Mailer.URLPaths.Recovery, auth.KindMagicLink: cfg.Mailer.URLPaths.Recovery,
-			auth.KindChangeCurrent: cfg.Mailer.URLPaths.EmailChange, auth.KindChangeNew: cfg.Mailer.URLPaths.EmailChange,
-		},
-		DirectLinks: cfg.Mailer.LinkMode == "direct", CookieName: cfg.Cookie.Key, CookieLife: cfg.Cookie.Life.Duration(), Version: version,
-		SMSProvider: cfg.SMS.Provider, CursorPages: cfg.Site.CursorPages,
-	}
-	api, err := gotrue.New(o)
-	if err != nil {
-		return nil, err
-	}
-	flow, err := gotrue.Flow(o)
-	if err != nil {
-		return nil, err
-	}
-	if o.Manners == gotrue.Auto {
-		o.Manners = gotrue.Netlify // only its clients look for this path
-	}
-	netlify, err := gotrue.New(o)
-	if err != nil {
-		return nil, err
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/", api)
-	mux.Handle("/auth/v1/", http.StripPrefix("/auth/v1", api))
-	mux.Handle("/.netlify/identity/", http.StripPrefix("/.netlify/identity", netlify))
-	po := pages.Options{Auth: h.auth, Flow: flow, Limits: limits, SiteURL: cfg.Site.URL, ExternalURL: cfg.Server.ExternalURL, Version: version}
-	if h.inbox != nil {
-		po.Inbox = h.inbox
-	}
-	pages.Mount(mux, po)
-	trusted := append([]string{web.Origin(cfg.Site.URL)}, cfg.Server.CORSOrigins...)
-	return &web.Server{
-		Next: &web.CORS{Next: mux, Trusted: trusted, Headers: cfg.Server.CORSHeaders},
-		Log:  h.log, Now: time.Now, RequestIDHeader: cfg.Server.RequestIDHeader, AddressHeader: cfg.RateLimit.Header,
-		Timeout: cfg.Server.MaxRequestDuration, Large: make(chan struct{}, 8),
-	}, nil
-}
-
 // banner prints what a newcomer needs next. address is where the server
 // listens, which need not be where others reach it.
 func banner(ctx context.Context, e env, h *house, address string, inbox bool) error {
 	url := h.cfg.Server.ExternalURL
+	if h.cfg.Tenants.Multi { // a browser sends no x-nf-sign: no link would lead anywhere
+		_, err := fmt.Fprintf(e.out, "Gatehouse %s is listening on %s\n\n  Instances are made at %s/instances, and each request names its own in x-nf-sign\n\n", version, address, url)
+		return err
+	}
 	link, offered, err := h.auth.OfferSetup(ctx)
 	if err != nil && auth.CodeOf(err) != auth.Unavailable { // else serving is worth more than the offer
 		return err

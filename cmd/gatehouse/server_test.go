@@ -255,6 +255,10 @@ func (s *server) ask(method, path string, body any, headers ...string) (answer, 
 	}
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
+		if name == "Host" {
+			r.Host = value
+			continue
+		}
 		r.Header.Set(name, value)
 	}
 	res, err := s.http.Do(r)

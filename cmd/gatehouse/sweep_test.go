@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/internal/audit"
 	"gatehouse/internal/config"
+	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 	"gatehouse/internal/storetest"
+	"gatehouse/internal/vault"
 )
 
 // attic is a house that was lived in for years. Of everything there is a lot
@@ -24,6 +27,7 @@ type attic struct {
 	d     database
 	clock *storetest.Clock
 	seen  func() // at every reading of the clock: when a transaction begins
+	seals *audit.Sealer
 }
 
 const day = 24 * time.Hour
@@ -49,7 +53,27 @@ func newAttic(t *testing.T, d database, eventsKeep time.Duration) *attic {
 	})
 	cfg := &config.Config{}
 	cfg.Database.EventsKeep = eventsKeep
-	a.house = house{cfg: cfg, db: db, log: slog.New(slog.DiscardHandler)}
+	a.house = house{site: &site{cfg: cfg}, db: db, log: slog.New(slog.DiscardHandler)}
+	a.plan.Store(&plan{base: &config.Base{Config: cfg}})
+	master, err := secret.NewRoot(secret.GenerateRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.vault = vault.New(db, master)
+	_, other, err := a.vault.Make(storetest.Other())
+	if err == nil {
+		err = a.vault.Begin(t.Context())
+	}
+	if err == nil {
+		err = db.Write(t.Context(), store.TenantID{}, func(tx *store.Tx) error {
+			_, err := tx.SetRootKey(storetest.Other(), []byte{}, other)
+			return err
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.seals = a.sealer(nil)
 	return a
 }
 
@@ -104,6 +128,11 @@ func (a *attic) fill(tenant store.TenantID, n int, age func(life time.Duration) 
 	put(now.Add(-age(eventsKept)), func(tx *store.Tx, _ int) error {
 		return tx.AddEvent(store.Event{Name: "a.test", Actor: "system", UserID: u.ID, Data: []byte("{}")})
 	})
+	a.clock.Set(now)
+	err = a.seals.SealNow(a.t.Context())
+	if err != nil {
+		a.t.Fatal(err)
+	}
 }
 
 const eventsKept = 90 * day
@@ -230,7 +259,7 @@ func TestSweep_keepsEventsForEverWhereThatIsWanted(t *testing.T) {
 func TestSweep_aDayOldLinkIsRefusedAndGone(t *testing.T) {
 	t.Parallel()
 	onEngines(t, func(t *testing.T, d database) {
-		s := start(t, d.settings("GOTRUE_SMTP_MAX_FREQUENCY=0s")...)
+		s := start(t, d.settings("GOTRUE_SMTP_MAX_FREQUENCY=0s", "GATEHOUSE_SIGNUPS_KEEP=24h")...)
 		for _, email := range []string{"ada@example.com", "bob@example.com"} {
 			s.person(email)
 			s.do(200, "POST", "/recover", object{"email": email})
@@ -252,9 +281,79 @@ func TestSweep_aDayOldLinkIsRefusedAndGone(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.change(t, `UPDATE leases SET until_at = 0`) // of the node that has ended
-		s = start(t, d.settings()...)
+		s = start(t, d.settings("GATEHOUSE_SIGNUPS_KEEP=24h")...)
 		until(t, "ada's link gone", func() bool { return s.sql(`SELECT COUNT(*) FROM challenges WHERE sent_to = 'ada@example.com'`) == "0" })
 		refused()
 		s.do(200, "POST", "/verify", object{"type": "recovery", "token_hash": young.Get("token")})
+	})
+}
+
+// Of 2,200 deliveries those go that are over for long, in bites; what an
+// endpoint that is off has not had for a day is given up.
+func TestSweep_takesDeliveriesThatAreOver(t *testing.T) {
+	t.Parallel()
+	onEngines(t, func(t *testing.T, d database) {
+		a := newAttic(t, d, 0)
+		now := a.clock.Now()
+		hook := store.Webhook{ID: store.NewWebhookID(), URL: "https://hook.example", Secret: []byte("s")}
+		write := func(fn func(tx *store.Tx) error) {
+			t.Helper()
+			err := a.db.Write(t.Context(), store.TenantID{}, fn)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(func(tx *store.Tx) error { _, err := tx.AddWebhook(hook, 50); return err })
+		var seq int64
+		promise := func(ago time.Duration, n int, state store.WebhookState) {
+			t.Helper()
+			a.clock.Set(now.Add(-ago))
+			write(func(tx *store.Tx) error {
+				var list []store.TrailEvent
+				for range n {
+					seq++
+					list = append(list, store.TrailEvent{Seq: seq, ID: store.EventID(store.NewDeliveryID()), Name: "user.updated", UserID: store.NewUserID()})
+				}
+				return tx.FanOut(list)
+			})
+			if state == store.WebhookDue {
+				return
+			}
+			write(func(tx *store.Tx) error {
+				list, err := tx.TakeWebhooks(n, time.Minute, n, nil)
+				for _, p := range list {
+					if err == nil {
+						_, err = tx.EndWebhook(p.WebhookDelivery, state, store.WebhookTry{Asked: true})
+					}
+				}
+				return err
+			})
+		}
+		promise(30*day+time.Second, 3, store.WebhookDead)
+		promise(30*day-time.Second, 5, store.WebhookDead)
+		promise(7*day+time.Second, 1100, store.WebhookDelivered)
+		promise(7*day-time.Second, 7, store.WebhookDelivered)
+		promise(day+time.Second, 1100, store.WebhookDue)
+		promise(day-time.Second, 9, store.WebhookDue)
+		a.clock.Set(now)
+		sweep := func(want map[store.WebhookState]int) {
+			t.Helper()
+			err := a.sweepAll(t.Context(), store.NewHolder())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for state, n := range want {
+				if got := d.one(t, `SELECT COUNT(*) FROM webhook_deliveries WHERE state = '`+string(state)+`'`); got != strconv.Itoa(n) {
+					t.Errorf("%s deliveries are %s, want %d", state, got, n)
+				}
+			}
+		}
+		sweep(map[store.WebhookState]int{store.WebhookDead: 5, store.WebhookDelivered: 7, store.WebhookDue: 1109})
+		a.clock.Advance(sweepLease)
+		hook.Disabled = true
+		write(func(tx *store.Tx) error { _, err := tx.SetWebhook(hook); return err })
+		a.clock.Set(now.Add(time.Millisecond))
+		a.d.change(t, `UPDATE leases SET until_at = 0 WHERE name = 'sweep'`)
+		sweep(map[store.WebhookState]int{store.WebhookDead: 1105, store.WebhookDelivered: 7, store.WebhookDue: 9})
 	})
 }

@@ -54,7 +54,7 @@ func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Change
 	}
 	var u User
 	var refused error
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		refused = nil
 		_, u, err = s.look(tx, v.User.ID, v.Session.ID)
 		if err == nil && ch.AppData != nil && u.Role != s.policy.AdminRole {
@@ -129,6 +129,7 @@ type wanted struct {
 	same    bool // the new one is the old one
 	current bool // the current one was asked for,
 	wrong   bool // and is not
+	try     Try
 }
 
 // wantPassword checks and hashes, before the transaction.
@@ -155,7 +156,7 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 		}
 	}
 	var old string
-	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		h, err := tx.PasswordOf(v.User.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			err = nil
@@ -170,7 +171,11 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 		if ch.Current == "" {
 			return nil, fail(CurrentNeeded)
 		}
-		ok, _, err := s.checkPassword(ctx, c, old, ch.Current)
+		pw.try, err = s.tryCurrent(ctx, c, v, old)
+		if err != nil {
+			return nil, err
+		}
+		ok, _, err := s.compare(ctx, c, pw.try, ch.Current)
 		if err != nil {
 			return nil, err
 		}
@@ -224,6 +229,9 @@ func (s *Service) setPassword(tx *store.Tx, c Caller, v *Viewer, u *User, pw *wa
 	}
 	if pw.current {
 		err := s.guessPassword(tx, u.ID, pw.wrong)
+		if err == nil {
+			err = s.succeeded(tx, pw.try)
+		}
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func (s *Service) Users(ctx context.Context, c Caller, f UserFilter) (page []Use
 	if f.Sort != "" && !slices.Contains(UserSorts, f.Sort) {
 		return nil, 0, Invalid("sort", "users cannot be sorted by that")
 	}
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		page, total, err = tx.UserPage(f)
 		return err
 	})
@@ -51,7 +51,7 @@ func (s *Service) Users(ctx context.Context, c Caller, f UserFilter) (page []Use
 // Codes: UserNotFound.
 func (s *Service) User(ctx context.Context, c Caller, id UserID) (*User, error) {
 	var u User
-	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		u, err = tx.User(id)
 		return err
 	})
@@ -67,7 +67,7 @@ func (s *Service) UserByEmail(ctx context.Context, c Caller, email string) (*Use
 		return nil, err
 	}
 	var u User
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		u, err = tx.UserByEmail(email)
 		return err
 	})
@@ -83,7 +83,7 @@ func (s *Service) UserByPhone(ctx context.Context, c Caller, number string) (*Us
 		return nil, err
 	}
 	var u User
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		u, err = tx.UserByPhone(number)
 		return err
 	})
@@ -110,8 +110,8 @@ func (s *Service) AddUser(ctx context.Context, c Caller, ch UserChanges) (*User,
 		return nil, Invalid("email", "Cannot create a user without either an email or phone")
 	}
 	var u User
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
-		u = s.newUser(tx, to)
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
+		u = s.newUser(to)
 		if ch.ID != nil {
 			u.ID = *ch.ID
 			_, err := tx.User(u.ID)
@@ -157,7 +157,7 @@ func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChang
 		return nil, err
 	}
 	var u User
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		u, err = tx.User(id)
 		if err != nil {
 			return err
@@ -191,6 +191,9 @@ func (s *Service) SetUser(ctx context.Context, c Caller, id UserID, ch UserChang
 		}
 		if err == nil && hash != "" {
 			err = s.replacePassword(tx, c, &u, hash, SessionID{})
+		}
+		if err == nil {
+			err = s.tell(tx, c, HookUserModified, &u)
 		}
 		if err != nil || ch.BanFor == nil || *ch.BanFor <= 0 {
 			return err
@@ -276,12 +279,15 @@ func (s *Service) set(tx *store.Tx, u *User, ch UserChanges) error {
 //
 // Codes: UserNotFound. Events: UserDeletedEvent, SignedOut.
 func (s *Service) DropUser(ctx context.Context, c Caller, id UserID, soft bool) error {
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
 		}
 		err = s.shutOut(tx, c, &u, UserDeletedEvent, "user deleted")
+		if err == nil {
+			err = s.tell(tx, c, HookUserDeleted, &u)
+		}
 		if err != nil {
 			return err
 		}

@@ -8,10 +8,12 @@
 package auth
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/internal/notify"
@@ -32,38 +34,54 @@ type (
 	TenantID   = store.TenantID
 )
 
-// Service carries out every operation. Its methods may be called from many
-// goroutines.
+// Service carries out every operation for one tenant: whose users, keys and
+// codes it means is settled when it is made, and no request can say otherwise.
+// Its methods may be called from many goroutines.
 type Service struct {
-	db      *store.DB
-	ring    *ring
-	root    *secret.Root
-	hasher  *secret.Hasher
-	policy  Policy
-	methods map[string]Method
-	texts   Texts
-	checks  PasswordChecks
-	schema  Schema
-	undoURL func(tenant TenantID, token string) string
-	wake    func()
-	log     *slog.Logger
-	holder  store.Holder // this node, to the others
+	tenant   TenantID
+	db       *store.DB
+	ring     *ring
+	root     *secret.Root
+	hasher   *secret.Hasher
+	policy   Policy
+	methods  map[string]Method
+	texts    Texts
+	checks   PasswordChecks
+	schema   Schema
+	hooks    Hooks
+	byHook   bool // mail is sent by a hook
+	endpoint func(url string, events []string) (field string, err error)
+	captcha  *Captcha
+	undoURL  func(token string) string
+	wake     func()
+	log      *slog.Logger
+
+	captchaBroken, captchaAway lastTold
+
+	lingering atomic.Int64 // requests that wait for tries beside theirs
 }
 
 // Options are what a Service is made of.
 type Options struct {
+	Tenant  TenantID // the zero value is the default tenant
 	DB      *store.DB
-	Root    *secret.Root
+	Root    *secret.Root // the tenant's own
 	Hasher  *secret.Hasher
 	Policy  Policy
 	Methods []Method
 	Texts   Texts
 	Checks  PasswordChecks
-	Schema  Schema                                     // of user data; nil: any
-	UndoURL func(tenant TenantID, token string) string // of the page of «this was not me»; nil: notices have none
-	Keys    []token.Key                                // brought along by configuration; empty: the house makes its own
-	Wake    func()                                     // called after a commit that queued a message
-	Log     *slog.Logger
+	Hooks   Hooks
+	// MailByHook: mail is sent by a hook, which is told of a change of address
+	// once, with the secrets for both addresses.
+	MailByHook bool
+	Endpoint   func(url string, events []string) (field string, err error) // judges where events shall be sent; nil: anywhere
+	Captcha    *Captcha                                                    // nil: nobody has to solve any
+	Schema     Schema                                                      // of user data; nil: any
+	UndoURL    func(token string) string                                   // of the page of «this was not me»; nil: notices have none
+	Keys       []token.Key                                                 // brought along by configuration; empty: the house makes its own
+	Wake       func()                                                      // called after a commit that queued a message
+	Log        *slog.Logger
 }
 
 // Policy is what an operator decides. It is read-only once the Service runs.
@@ -118,6 +136,8 @@ type Policy struct {
 	RequiredCharacters []string      // a password holds one character of each set
 	ReauthenticatePW   bool          // a change of password by an old session needs a code
 	CurrentPW          bool          // a change of password needs the current one
+	PasswordFree       int           // wrong passwords of an account that cost no wait; 0: none ever does
+	PasswordDelayMax   time.Duration // the longest wait after a wrong one
 	KeyOverlap         time.Duration // the next signing key is published so long before it signs
 	KeyEvery           time.Duration // the age at which a signing key is followed by the next; 0: none is
 	SiteURL            string
@@ -138,9 +158,9 @@ const (
 // New returns a Service. Call Service.LoadKeys before the first request.
 func New(o Options) *Service {
 	s := &Service{
-		db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
-		texts: o.Texts, checks: o.Checks, schema: o.Schema, undoURL: o.UndoURL,
-		methods: map[string]Method{}, ring: &ring{configured: o.Keys}, holder: store.NewHolder(),
+		tenant: o.Tenant, db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
+		texts: o.Texts, checks: o.Checks, schema: o.Schema, hooks: o.Hooks, byHook: o.MailByHook, endpoint: o.Endpoint, captcha: o.Captcha, undoURL: o.UndoURL,
+		methods: map[string]Method{}, ring: &ring{configured: o.Keys},
 	}
 	for _, m := range o.Methods {
 		s.methods[m.Name()] = m
@@ -154,18 +174,23 @@ func New(o Options) *Service {
 	return s
 }
 
+// Tenant returns whom the Service speaks for.
+func (s *Service) Tenant() TenantID { return s.tenant }
+
 // Policy returns what the operator decided.
 func (s *Service) Policy() Policy { return s.policy }
 
 // Caller says on whose behalf an operation runs: for limits and for the audit
 // trail.
 type Caller struct {
-	Tenant    TenantID // the zero value is the default tenant
-	IP        string
-	Agent     string
-	RequestID string
-	Actor     string   // "operator", "cli", …; empty: the user it happens to
-	Languages []string // BCP 47, best first: what the client asks to be answered in
+	IP             string
+	Agent          string
+	RequestID      string
+	Actor          string // "operator", "cli", …; empty: the user it happens to
+	Device         string // what an earlier Grant gave this browser to keep
+	AcceptLanguage string // the header, RFC 9110 §12.5.4; at most 512 bytes
+	Captcha        string // what the client has solved, as it came along
+	Excused        bool   // from captchas
 }
 
 // Grant is what a successful sign-in or refresh hands out.
@@ -185,6 +210,11 @@ type Grant struct {
 	// WeakPassword lists what is wrong with the right password by today's
 	// rules.
 	WeakPassword []string
+
+	first bool // an address was proved for the first time
+	// Device is for a browser to keep, and to bring as Caller.Device: it shows
+	// that the user was there. Empty: nothing new.
+	Device string
 }
 
 // AMR is one way a user proved themselves, in the wire form of the amr claim.
@@ -305,27 +335,62 @@ func (s *Service) alive(sess *Session, u *User, now time.Time) error {
 	return nil
 }
 
-// grant signs the access token; it needs no transaction.
-func (s *Service) grant(tenant TenantID, u User, sess Session, generation int64, now time.Time) (*Grant, error) {
+// grant signs the access token; it needs no transaction. method is how its bearer
+// came in, for a hook.
+//
+// Codes: those of hooks.
+func (s *Service) grant(ctx context.Context, c Caller, method string, u User, sess Session, generation int64, now time.Time) (*Grant, error) {
 	exp := now.Add(s.policy.AccessTTL)
 	if !sess.NotAfter.IsZero() && exp.After(sess.NotAfter) {
 		exp = sess.NotAfter // who verifies offline knows of no other end
 	}
-	access, err := s.ring.keys.Sign(token.Claims{
+	own := token.Claims{
 		Issuer: s.policy.Issuer, Subject: u.ID.String(), Audience: token.Audience(u.Aud),
 		ExpiresAt: numeric(exp), IssuedAt: numeric(now),
 		Email: u.Email, Phone: u.Phone, Role: u.Role, IsAnonymous: u.IsAnonymous,
 		AppMetadata: u.AppMetadata, UserMetadata: u.UserMetadata,
 		AAL: fmt.Sprintf("aal%d", sess.AAL), AMR: sess.AMR, SessionID: sess.ID.String(),
-	}, now)
+	}
+	access, err := s.sign(ctx, c, method, &u, own, now)
 	if err != nil {
 		return nil, fmt.Errorf("auth: access token: %w", err)
 	}
 	r := token.Refresh{Session: sess.ID, Generation: generation}
 	return &Grant{
-		User: u, Session: sess, Access: access, Refresh: r.String(tenant, s.refreshMAC),
+		User: u, Session: sess, Access: access, Refresh: r.String(s.tenant, s.refreshMAC),
 		Expires: exp, TTL: exp.Sub(now),
 	}, nil
+}
+
+func (s *Service) sign(ctx context.Context, c Caller, method string, u *User, own token.Claims, now time.Time) (string, error) {
+	if s.hooks.Claims == nil {
+		return s.ring.keys.Sign(own, now)
+	}
+	claims, err := s.claimsFor(ctx, c, u, own, method)
+	if err != nil {
+		return "", err
+	}
+	return s.ring.keys.SignMap(claims, now)
+}
+
+// admitted is grant for a session that was opened just now: it ends again if
+// there is no token for it.
+func (s *Service) admitted(ctx context.Context, c Caller, method string, u User, sess Session) (*Grant, error) {
+	g, err := s.grant(ctx, c, method, u, sess, sess.Generation, sess.CreatedAt)
+	if err == nil {
+		return g, nil
+	}
+	failed := s.db.Write(context.WithoutCancel(ctx), s.tenant, func(tx *store.Tx) error {
+		ended, err := tx.EndSession(sess.ID, "no token could be made")
+		if err == nil && ended {
+			err = s.ended(tx, c, u.ID, "no token could be made", []SessionID{sess.ID})
+		}
+		return err
+	})
+	if failed != nil {
+		s.warn(c, "a session without a token could not be ended", "err", failed)
+	}
+	return nil, err
 }
 
 func (s *Service) refreshMAC(parts ...[]byte) [32]byte { return s.root.MAC(refreshPurpose, parts...) }
@@ -348,6 +413,9 @@ func cut(s string, n int) string {
 	}
 	return s
 }
+
+// ParseTenantID reads the 36-character form of a tenant's id.
+func ParseTenantID(s string) (TenantID, error) { return store.ParseTenantID(s) }
 
 // ParseUserID reads the 36-character form of a user's id.
 func ParseUserID(s string) (UserID, error) { return store.ParseUserID(s) }

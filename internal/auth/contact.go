@@ -9,7 +9,8 @@ import (
 )
 
 // Contact is where a person is reached, and known by: an address or a number,
-// in its one canonical form. At most one of the two is set.
+// in its one canonical form. One of the two is set; both only where an administrator
+// gives a user both at once.
 type Contact struct {
 	Email string `json:"email,omitempty"`
 	Phone string `json:"phone,omitempty"` // E.164 digits, without +

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mileusna/useragent"
+	"golang.org/x/text/language"
 )
 
 // DeviceName returns browser and system of a User-Agent header in words, such
@@ -85,6 +86,26 @@ func languages(u *User, c Caller) []string {
 			list = append(list, strings.ReplaceAll(tag, "_", "-"))
 		}
 	}
-	list = append(list, c.Languages...)
+	list = append(list, accepted(c.AcceptLanguage)...)
 	return list[:min(len(list), most)]
+}
+
+// accepted are the languages of an Accept-Language header, best first (RFC 9110
+// §12.5.4), as many as anybody reads.
+func accepted(header string) []string {
+	const most, longest = 4, 512
+	if header == "" || len(header) > longest {
+		return nil
+	}
+	tags, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, t := range tags[:min(len(tags), most)] {
+		if t != language.Und {
+			list = append(list, t.String())
+		}
+	}
+	return list
 }

@@ -74,7 +74,7 @@ func opened(t *testing.T, h *authtest.House) (plain map[string][][]byte, sealed 
 
 func TestLanguages_ofTheUserComeBeforeThoseOfTheBrowser(t *testing.T) {
 	c := authtest.Caller()
-	c.Languages = []string{"fr", "en"}
+	c.AcceptLanguage = "fr, en"
 	for _, d := range []struct {
 		data   map[string]any
 		wanted []string
@@ -121,7 +121,7 @@ func langsOfTask(t *testing.T, h *authtest.House) []string {
 	if len(plain[store.DeliverTask]) != 1 {
 		t.Fatalf("%d tasks wait", len(plain[store.DeliverTask]))
 	}
-	ok(t, "work", h.Work(t.Context(), store.TenantID{}, plain[store.DeliverTask][0], nothing))
+	ok(t, "work", h.Work(t.Context(), plain[store.DeliverTask][0], nothing))
 	plain, _ = opened(t, h)
 	if len(plain[store.DeliverMail]) != 1 {
 		t.Fatalf("%d mails wait", len(plain[store.DeliverMail]))

@@ -231,14 +231,14 @@ func sessionEntries() []entry {
 				_, err := h.Authenticate(t.Context(), c, g.Access)
 				return nil, err
 			}
-		}), auth.UserGone),
+		}), auth.TokenInvalid),
 		elsewhere(bySession("administrator's access token", "Administrator", func(t *testing.T, h *authtest.House, g *auth.Grant) step {
 			tamper(t, h, g.User.ID, func(u *auth.User) { u.Role = "admin" })
 			return func(h *authtest.House, c auth.Caller) (*auth.Grant, error) {
 				_, err := h.Administrator(t.Context(), c, g.Access)
 				return nil, err
 			}
-		}), auth.UserGone),
+		}), auth.TokenInvalid),
 		elsewhere(bySession("change of one's own data", "UpdateUser", func(t *testing.T, h *authtest.House, g *auth.Grant) step {
 			v := h.View(t, g.Access)
 			return func(h *authtest.House, c auth.Caller) (*auth.Grant, error) {

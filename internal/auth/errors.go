@@ -72,6 +72,24 @@ const (
 	SMSRefused           Code = "sms_refused"             // no text message is sent to such a number
 	TooMany              Code = "too_many"                // too many requests; RetryAfter
 	Busy                 Code = "busy"                    // too many passwords to check at once; RetryAfter
+	TenantTaken          Code = "tenant_taken"            // another tenant has the name, the host or the external id
+	TenantNotFound       Code = "tenant_not_found"        // told to the operator
+	SignMissing          Code = "sign_missing"            // where each request must name its tenant, and this one does not
+	SignInvalid          Code = "sign_invalid"            // likewise, and nobody signed for it
+	HookRefused          Code = "hook_refused"            // an operator's hook said no; Params["status"], Params["problem"] are its own
+	HookTimeout          Code = "hook_timeout"            // it did not answer in time
+	HookTimeoutRetry     Code = "hook_timeout_retry"      // likewise, though asked again as it wished
+	HookTooLarge         Code = "hook_too_large"          // its answer is larger than anybody reads
+	HookContentType      Code = "hook_content_type"       // its answer is no JSON
+	HookFailed           Code = "hook_failed"             // its answer is none, or cannot be used
+	WebhookRefused       Code = "webhook_refused"         // a webhook that may refuse did; Params["problem"] is the event
+	WebhookUnreachable   Code = "webhook_unreachable"     //
+	WebhookTimeout       Code = "webhook_timeout"         //
+	WebhookFailed        Code = "webhook_failed"          // its answer cannot be used
+	CaptchaFailed        Code = "captcha_failed"          // what was to be solved was not; Params["problem"]
+	WebhookNotFound      Code = "webhook_not_found"       // no such endpoint
+	DeliveryNotFound     Code = "delivery_not_found"      // no such delivery, or it has not ended
+	TooManyWebhooks      Code = "too_many_webhooks"       // a tenant has 50 at most
 	SetupClosed          Code = "setup_closed"            // the first administrator exists, or the link is dead
 	Unavailable          Code = "unavailable"             // the database cannot do its work now; RetryAfter
 	TimedOut             Code = "timed_out"               //
@@ -85,7 +103,8 @@ var Codes = []Code{
 	EmailNotConfirmed, PhoneNotConfirmed, UserBanned, UserGone, UserNotFound, AlreadyRegistered, EmailTaken, PhoneTaken, IDTaken, CodeFailed, LinkFailed,
 	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
 	SessionGone, SessionExpired, SessionNotFound, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
-	ReauthFailed, CurrentNeeded, CurrentWrong, LinkingDisabled, IdentityNotFound, LastIdentity, NotAdmin, NotYours, TooSoon, SMSTooSoon, SMSRefused, TooMany, Busy, SetupClosed, Unavailable, TimedOut, Internal,
+	ReauthFailed, CurrentNeeded, CurrentWrong, LinkingDisabled, IdentityNotFound, LastIdentity, NotAdmin, NotYours, TooSoon, SMSTooSoon, SMSRefused, TooMany, Busy, TenantTaken, TenantNotFound, SignMissing, SignInvalid, HookRefused, HookTimeout, HookTimeoutRetry, HookTooLarge, HookContentType, HookFailed,
+	WebhookRefused, WebhookUnreachable, WebhookTimeout, WebhookFailed, WebhookNotFound, DeliveryNotFound, TooManyWebhooks, CaptchaFailed, SetupClosed, Unavailable, TimedOut, Internal,
 }
 
 // Error is a failure a client may know about. Any other error is Internal:

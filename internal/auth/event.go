@@ -20,10 +20,12 @@ const (
 	Confirmed         EventName = "user.confirmed"         // an address was proved for the first time; data: by
 	SignedIn          EventName = "session.opened"         // data: method
 	SignedOut         EventName = "session.ended"          // one for each session; data: reason
+	SessionNamed      EventName = "session.named"          // the user has called one so
 	ReuseDetected     EventName = "session.reuse"          // an old refresh token came back and its session was ended; data: generation, newest
 	RecoveryAsked     EventName = "recovery.requested"     // a way back in was mailed
 	CodeAsked         EventName = "code.requested"         // a link or code was mailed; data: kind
 	PasswordChanged   EventName = "password.changed"       // all other sessions ended with it
+	PasswordSprayed   EventName = "password.sprayed"       // an alarm, once an hour: one wrong password was tried on many accounts; data: accounts
 	EmailChangeAsked  EventName = "email.change_requested" // a user wants another address
 	EmailChanged      EventName = "email.changed"          // every address that must has agreed
 	PhoneChangeAsked  EventName = "phone.change_requested" // a user wants another number
@@ -37,19 +39,31 @@ const (
 	LinkMade          EventName = "link.generated"         // an administrator was handed a link; data: kind
 	FirstAdmin        EventName = "setup.completed"        // the first administrator was made by the printed link
 	SigningKeyRotated EventName = "key.rotated"            // data: kid
+	WebhookAdded      EventName = "webhook.added"          // an administrator has events sent somewhere; data: webhook, events
+	WebhookUpdated    EventName = "webhook.updated"        // data: webhook, and what changed
+	WebhookDeleted    EventName = "webhook.deleted"        // data: webhook
+	WebhookReplayed   EventName = "webhook.replayed"       // data: webhook, and event or how many dead ones
+	TenantAdded       EventName = "tenant.added"           // in the default tenant's trail, like the next two; data: tenant, name, hosts, names of settings
+	TenantUpdated     EventName = "tenant.updated"         // likewise
+	TenantDeleted     EventName = "tenant.deleted"         // data: tenant, name
 )
 
 // Events lists every name.
 var Events = []EventName{
-	SignedUp, Invited, Confirmed, SignedIn, SignedOut, ReuseDetected, RecoveryAsked, CodeAsked, PasswordChanged,
-	EmailChangeAsked, EmailChanged, PhoneChangeAsked, PhoneChanged, IdentityUnlinked, ChangeUndone, SMSBudgetSpent, UserUpdated, UserBannedEvent, UserDeletedEvent, LinkMade, FirstAdmin, SigningKeyRotated,
+	SignedUp, Invited, Confirmed, SignedIn, SignedOut, SessionNamed, ReuseDetected, RecoveryAsked, CodeAsked, PasswordChanged, PasswordSprayed,
+	EmailChangeAsked, EmailChanged, PhoneChangeAsked, PhoneChanged, IdentityUnlinked, ChangeUndone, SMSBudgetSpent, UserUpdated, UserBannedEvent, UserDeletedEvent, LinkMade, FirstAdmin, SigningKeyRotated, WebhookAdded, WebhookUpdated, WebhookDeleted, WebhookReplayed, TenantAdded, TenantUpdated, TenantDeleted,
 }
 
 // emit writes an event in the transaction of what it tells of. Nothing happens
-// without an actor: where the caller names none it is the user themselves.
+// without an actor: where the caller names none it is the user themselves, or
+// somebody of whom nothing is known.
 func (s *Service) emit(tx *store.Tx, c Caller, name EventName, user UserID, session SessionID, data map[string]any) error {
 	actor := c.Actor
-	if actor == "" {
+	switch {
+	case actor != "":
+	case user.IsZero():
+		actor = "anonymous"
+	default:
 		actor = user.String()
 	}
 	body := []byte("{}")
@@ -67,7 +81,7 @@ func (s *Service) emit(tx *store.Tx, c Caller, name EventName, user UserID, sess
 
 // EventsOf returns the newest events that happened to a user.
 func (s *Service) EventsOf(ctx context.Context, c Caller, id UserID, limit int) (list []Event, err error) {
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		list, err = tx.EventsOf(id, limit)
 		return err
 	})

@@ -25,6 +25,7 @@ type deed struct {
 func deeds() []deed {
 	c, op := authtest.Caller(), authtest.Operator()
 	var a, b, stale *auth.Grant
+	var hook *auth.Webhook
 	id := func(g *auth.Grant) auth.UserID { return g.User.ID }
 	return []deed{
 		{"sign up", "", auth.SignedUp, func(t *testing.T, h *authtest.House) auth.UserID {
@@ -110,7 +111,7 @@ func deeds() []deed {
 			ok(t, "password", setPassword(t, h, a, newPassword(pw2)))
 			return id(a)
 		}},
-		{"spend the budget for text messages", "", auth.SMSBudgetSpent, func(t *testing.T, h *authtest.House) auth.UserID {
+		{"spend the budget for text messages", "anonymous", auth.SMSBudgetSpent, func(t *testing.T, h *authtest.House) auth.UserID {
 			poor := h.Again(t, authtest.With(func(p *auth.Policy) { p.SMSBudget = 1 }))
 			for i, code := range []auth.Code{"", auth.SMSTooSoon, auth.SMSTooSoon} {
 				err := poor.MagicLink(t.Context(), c, auth.CodeRequest{Phone: fmt.Sprint("49151200000", i)}, authtest.Flow())
@@ -128,9 +129,21 @@ func deeds() []deed {
 			want(t, "replay", err, auth.RefreshReused)
 			return id(a)
 		}},
+		{"name a session", "", auth.SessionNamed, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.NameSession(t.Context(), c, id(a), a.Session.ID, "kitchen")
+			ok(t, "name", err)
+			return id(a)
+		}},
 		{"sign out", "", auth.SignedOut, func(t *testing.T, h *authtest.House) auth.UserID {
 			ok(t, "sign out", h.SignOut(t.Context(), c, h.View(t, a.Access), auth.Local))
 			return id(a)
+		}},
+		{"try one password on many accounts", "anonymous", auth.PasswordSprayed, func(t *testing.T, h *authtest.House) auth.UserID {
+			for i := range 11 {
+				_, err := h.ByPassword(t, fmt.Sprint("nobody", i, "@example.com"), "Summer2026!")
+				want(t, "a guess", err, auth.InvalidCredentials)
+			}
+			return auth.UserID{}
 		}},
 		{"invite", "operator", auth.Invited, func(t *testing.T, h *authtest.House) auth.UserID {
 			u, err := h.Invite(t.Context(), op, bob, nil, authtest.Flow())
@@ -173,8 +186,60 @@ func deeds() []deed {
 			ok(t, "setup", err)
 			return u.ID
 		}},
+		{"add an endpoint", "operator", auth.WebhookAdded, func(t *testing.T, h *authtest.House) auth.UserID {
+			var err error
+			hook, _, err = h.AddWebhook(t.Context(), op, auth.WebhookChanges{URL: ptr(hookURL)})
+			ok(t, "add", err)
+			promise(t, h, id(a))
+			return auth.UserID{}
+		}},
+		{"set an endpoint", "operator", auth.WebhookUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetWebhook(t.Context(), op, hook.ID, auth.WebhookChanges{Description: ptr("ours")})
+			ok(t, "set", err)
+			return auth.UserID{}
+		}},
+		{"rotate an endpoint's secret", "operator", auth.WebhookUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, _, err := h.RotateWebhook(t.Context(), op, hook.ID)
+			ok(t, "rotate", err)
+			return auth.UserID{}
+		}},
+		{"replay what was delivered", "operator", auth.WebhookReplayed, func(t *testing.T, h *authtest.House) auth.UserID {
+			send(t, h, "delivered")
+			list, err := h.Deliveries(t.Context(), hook.ID, "delivered", auth.WebhookPlace{}, 1)
+			ok(t, "deliveries", err)
+			ok(t, "replay", h.Replay(t.Context(), op, hook.ID, list[0].Event))
+			return auth.UserID{}
+		}},
+		{"replay the dead", "operator", auth.WebhookReplayed, func(t *testing.T, h *authtest.House) auth.UserID {
+			send(t, h, "dead")
+			_, err := h.ReplayDead(t.Context(), op, hook.ID)
+			ok(t, "replay", err)
+			return auth.UserID{}
+		}},
+		{"delete an endpoint", "operator", auth.WebhookDeleted, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "drop", h.DropWebhook(t.Context(), op, hook.ID))
+			return auth.UserID{}
+		}},
 		{"rotate keys", "operator", auth.SigningKeyRotated, func(t *testing.T, h *authtest.House) auth.UserID {
 			ok(t, "rotate", h.RotateKeys(t.Context(), op, false))
+			return auth.UserID{}
+		}},
+		{"make a tenant", "operator", auth.TenantAdded, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := tenantsOf(h, nil).Add(t.Context(), op, auth.Tenant{Name: "shop"})
+			ok(t, "add", err)
+			return auth.UserID{}
+		}},
+		{"change a tenant", "operator", auth.TenantUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			shop, err := tenantsOf(h, nil).TenantByName(t.Context(), "shop")
+			ok(t, "shop", err)
+			_, err = tenantsOf(h, nil).Set(t.Context(), op, shop.ID, func(*auth.Tenant) error { return nil })
+			ok(t, "set", err)
+			return auth.UserID{}
+		}},
+		{"delete a tenant", "operator", auth.TenantDeleted, func(t *testing.T, h *authtest.House) auth.UserID {
+			shop, err := tenantsOf(h, nil).TenantByName(t.Context(), "shop")
+			ok(t, "shop", err)
+			ok(t, "drop", tenantsOf(h, nil).Drop(t.Context(), op, shop.ID))
 			return auth.UserID{}
 		}},
 	}

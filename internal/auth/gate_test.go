@@ -7,7 +7,6 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
-	"gatehouse/internal/storetest"
 )
 
 // sessions counts how many a user ever opened.
@@ -134,17 +133,16 @@ func TestThreat_S07_aSignOutEndsWhatItsScopeSays(t *testing.T) {
 func TestTenant_seesNothingOfAnother(t *testing.T) {
 	h := authtest.New(t)
 	g := h.Join(t, ann, pw)
-	there := authtest.Caller()
-	there.Tenant = storetest.Other()
-	_, err := h.Authenticate(t.Context(), there, g.Access)
+	there := h.There()
+	_, err := there.Authenticate(t.Context(), authtest.Caller(), g.Access)
 	if err == nil {
 		t.Error("an access token of another tenant works")
 	}
-	_, err = h.Refresh(t.Context(), there, g.Refresh)
+	_, err = there.Refresh(t.Context(), authtest.Caller(), g.Refresh)
 	want(t, "a refresh token of another tenant", err, auth.RefreshMalformed)
-	_, err = h.SignIn(t.Context(), there, "password", auth.Input{Email: ann, Password: pw}, false)
+	_, err = there.ByPassword(t, ann, pw)
 	want(t, "a password of another tenant", err, auth.InvalidCredentials)
-	_, err = h.SignUp(t.Context(), there, auth.NewUser{Email: ann, Password: pw2}, authtest.Flow())
+	_, err = there.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw2}, authtest.Flow())
 	ok(t, "the same address there", err)
 	lives(t, "ann here", h, h.Enter(t, ann, pw))
 }

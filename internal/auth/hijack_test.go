@@ -10,7 +10,6 @@ import (
 	"gatehouse/internal/authtest"
 	"gatehouse/internal/schema"
 	"gatehouse/internal/store"
-	"gatehouse/internal/storetest"
 )
 
 // anyAddress is a house where an address that nobody proved opens the account.
@@ -90,10 +89,9 @@ func TestMakeLink_ofASignUpEndsAStrangersSession(t *testing.T) {
 func TestSignUp_aMadeUpIDIsAnotherInEachTenant(t *testing.T) {
 	h := authtest.New(t)
 	seen := map[auth.UserID]bool{}
-	for _, tenant := range []store.TenantID{{}, storetest.Other()} {
+	for _, h := range []*authtest.House{h, h.There()} {
 		c := authtest.Caller()
-		c.Tenant = tenant
-		_, err := h.AddUser(t.Context(), auth.Caller{Tenant: tenant, Actor: "operator"}, auth.UserChanges{Email: ptr(ann), EmailConfirmed: ptr(true)})
+		_, err := h.AddUser(t.Context(), authtest.Operator(), auth.UserChanges{Email: ptr(ann), EmailConfirmed: ptr(true)})
 		ok(t, "add", err)
 		g, err := h.SignUp(t.Context(), c, auth.NewUser{Email: ann, Password: pw}, authtest.Flow())
 		ok(t, "a stranger", err)
@@ -121,7 +119,7 @@ func TestUndelivered_takesNothingThatWasAskedAgain(t *testing.T) {
 		_, err = signUpByPhone(t, h, annsPhone, pw)
 		ok(t, "again", err)
 		code := newestCode(t, h, annsPhone)
-		ok(t, "the first is given up", h.Undelivered(t.Context(), store.TenantID{}, first))
+		ok(t, "the first is given up", h.Undelivered(t.Context(), first))
 		_, err = h.BySMS(t, annsPhone, code, auth.KindSMS)
 		ok(t, "the code of the second", err)
 	})
@@ -135,7 +133,7 @@ func TestUndelivered_takesNothingThatWasAskedAgain(t *testing.T) {
 		h.RefuseTexts(nil)
 		ok(t, "again", setPhone(t, h, g, annsPhone))
 		code := newestCode(t, h, annsPhone)
-		ok(t, "the first is given up", h.Undelivered(t.Context(), store.TenantID{}, first))
+		ok(t, "the first is given up", h.Undelivered(t.Context(), first))
 		_, err := h.BySMS(t, annsPhone, code, auth.KindPhoneChange)
 		ok(t, "the code of the second", err)
 	})

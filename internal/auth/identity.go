@@ -21,7 +21,7 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 	if s.policy.LinkingDisabled {
 		return fail(LinkingDisabled)
 	}
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		_, u, err := s.look(tx, v.User.ID, v.Session.ID)
 		if err != nil {
 			return err
@@ -35,7 +35,7 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 		}
 		gone := u.Identities[at]
 		was := u
-		u.Identities = withoutIdentity(u.Identities, id)
+		u.Identities = slices.DeleteFunc(slices.Clone(u.Identities), func(i Identity) bool { return i.ID == id })
 		switch gone.Provider {
 		case "email":
 			u.Email, u.EmailVerifiedAt, u.NewEmail, u.EmailChangeProved = "", time.Time{}, "", 0
@@ -64,10 +64,6 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 		return err
 	})
 	return err
-}
-
-func withoutIdentity(list []Identity, id IdentityID) []Identity {
-	return slices.DeleteFunc(slices.Clone(list), func(i Identity) bool { return i.ID == id })
 }
 
 // ownProviders are those of our own identities a user has: of an address, of a
@@ -187,11 +183,4 @@ func (s *Service) nameProviders(u *User) error {
 	}
 	u.AppMetadata = b
 	return nil
-}
-
-func providerMetadata(provider string) []byte {
-	if provider == "" { // nobody in particular
-		return []byte(`{}`)
-	}
-	return fmt.Appendf(nil, `{"provider":%q,"providers":[%q]}`, provider, provider)
 }

@@ -16,9 +16,13 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 	if err != nil {
 		return nil, err
 	}
+	draft, err := s.draftUnknown(ctx, c, email, data)
+	if err != nil {
+		return nil, err
+	}
 	var u User
 	invite := func(tx *store.Tx) error {
-		u, err = s.invited(tx, c, email, data)
+		u, err = s.invited(tx, c, draft, data)
 		if err != nil {
 			return err
 		}
@@ -29,9 +33,9 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 		u.InvitedAt, u.ConfirmationSentAt = tx.Now, tx.Now
 		return tx.SetUser(&u)
 	}
-	err = s.db.Write(ctx, c.Tenant, invite)
+	err = s.db.Write(ctx, s.tenant, invite)
 	if errors.Is(err, store.ErrDuplicate) { // made between our read and our write, on another node
-		err = s.db.Write(ctx, c.Tenant, invite)
+		err = s.db.Write(ctx, s.tenant, invite)
 	}
 	if errors.Is(err, store.ErrDuplicate) {
 		return nil, fail(EmailTaken)
@@ -44,15 +48,11 @@ func (s *Service) Invite(ctx context.Context, c Caller, email string, data map[s
 }
 
 // invited returns the unconfirmed user of that address, making one if needed.
-func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]any) (User, error) {
-	u, err := tx.UserByEmail(email)
+func (s *Service) invited(tx *store.Tx, c Caller, draft User, data map[string]any) (User, error) {
+	u, err := tx.UserByEmail(draft.Email)
 	if errors.Is(err, store.ErrNotFound) {
-		u = s.newUser(tx, Contact{Email: email})
-		u.UserMetadata, err = s.userData(nil, data)
-		if err == nil {
-			err = s.addUser(tx, c, &u, "", Invited)
-		}
-		return u, err
+		u = draft
+		return u, s.addUser(tx, c, &u, "", Invited)
 	}
 	if err != nil {
 		return u, err
@@ -76,6 +76,34 @@ func (s *Service) invited(tx *store.Tx, c Caller, email string, data map[string]
 		err = s.emit(tx, c, Invited, u.ID, SessionID{}, nil)
 	}
 	return u, err
+}
+
+// draftUnknown is draft for an address that an administrator names. A hook is
+// asked only if it is nobody's: administrators see that anyway.
+//
+// Codes: InvalidInput and those of hooks.
+func (s *Service) draftUnknown(ctx context.Context, c Caller, email string, data map[string]any) (User, error) {
+	to := Contact{Email: email}
+	meta, err := s.userData(nil, data)
+	if err != nil {
+		return User{}, err
+	}
+	if s.hooks.BeforeUser != nil {
+		known := false
+		err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
+			known, err = taken(tx, to)
+			return err
+		})
+		if err != nil {
+			return User{}, err
+		}
+		if !known {
+			return s.draft(ctx, c, to, meta)
+		}
+	}
+	u := s.newUser(to)
+	u.UserMetadata = meta
+	return u, nil
 }
 
 // LinkRequest asks for a link to be handed to an administrator, who delivers
@@ -118,11 +146,15 @@ func (s *Service) MakeLink(ctx context.Context, c Caller, r LinkRequest, f Flow)
 	if err != nil {
 		return nil, err
 	}
+	draft, err := s.draftLinked(ctx, c, email, r)
+	if err != nil {
+		return nil, err
+	}
 	var out MadeLink
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		out = MadeLink{Kind: r.Kind}
 		to := email
-		out.User, err = s.linkUser(tx, c, r, &out.Kind, email, hash)
+		out.User, err = s.linkUser(tx, c, r, &out.Kind, draft, hash)
 		if err != nil {
 			return err
 		}
@@ -166,12 +198,22 @@ func (s *Service) MakeLink(ctx context.Context, c Caller, r LinkRequest, f Flow)
 	return &out, notFound(err)
 }
 
-// linkUser returns the user a link is for, making one where its kind does.
-func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, email, hash string) (User, error) {
-	if r.Kind == KindInvite {
-		return s.invited(tx, c, email, r.Data)
+// draftLinked is the user a link would make. Of most kinds none is made.
+//
+// Codes: InvalidInput and those of hooks.
+func (s *Service) draftLinked(ctx context.Context, c Caller, email string, r LinkRequest) (User, error) {
+	if r.Kind == KindInvite || r.Kind == KindConfirmation || r.Kind == KindMagicLink {
+		return s.draftUnknown(ctx, c, email, r.Data)
 	}
-	u, err := tx.UserByEmail(email)
+	return s.newUser(Contact{Email: email}), nil
+}
+
+// linkUser returns the user a link is for, making one where its kind does.
+func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, draft User, hash string) (User, error) {
+	if r.Kind == KindInvite {
+		return s.invited(tx, c, draft, r.Data)
+	}
+	u, err := tx.UserByEmail(draft.Email)
 	known := err == nil
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return u, err
@@ -198,12 +240,8 @@ func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, em
 		}
 	case !known && (r.Kind == KindConfirmation || r.Kind == KindMagicLink):
 		*kind = KindConfirmation
-		u = s.newUser(tx, Contact{Email: email})
-		u.UserMetadata, err = s.userData(nil, r.Data)
-		if err == nil {
-			err = s.addUser(tx, c, &u, hash, SignedUp)
-		}
-		return u, err
+		u = draft
+		return u, s.addUser(tx, c, &u, hash, SignedUp)
 	}
 	return u, err
 }

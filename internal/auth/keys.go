@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 	"gatehouse/internal/token"
 )
@@ -38,30 +37,6 @@ func (s *Service) LoadKeys(ctx context.Context) error {
 	s.ring.mu.Lock()
 	defer s.ring.mu.Unlock()
 	return s.loadKeys(ctx)
-}
-
-// rootCheck names the value a master key is recognised by.
-const rootCheck = "master key check"
-
-// Begun reports whether a master key was used with this database before: then
-// it is the only one, and making another would only hide that it is lost.
-func Begun(ctx context.Context, db *store.DB) (begun bool, err error) {
-	err = db.Read(ctx, TenantID{}, func(tx *store.Tx) (err error) {
-		begun, err = tx.HasValue(rootCheck)
-		return err
-	})
-	return begun, err
-}
-
-// CheckRoot refuses a master key that is not the one this database was begun
-// with: with another, every session, code and queued mail would die silently.
-func (s *Service) CheckRoot(ctx context.Context) error {
-	mine := s.root.MAC(rootCheck)
-	kept, err := s.db.KeepValue(ctx, rootCheck, mine[:])
-	if err == nil && !secret.Same(kept, mine[:]) {
-		err = errors.New("the master key is not the one this database was begun with; put back GATEHOUSE_MASTER_KEY, or the file master.key of the data folder, from your backup")
-	}
-	return err
 }
 
 // reloadKeys reads the ring again, if no unknown key made it do so just now.
@@ -112,11 +87,11 @@ func (s *Service) ownKeys(ctx context.Context) ([]token.Key, error) {
 		rows, err = tx.SigningKeys()
 		return err
 	}
-	err := s.db.Read(ctx, TenantID{}, read)
+	err := s.db.Read(ctx, s.tenant, read)
 	if err == nil && len(rows) == 0 {
 		err = s.addKey(ctx, Caller{Actor: "system"}, 0, noKey)
 		if err == nil {
-			err = s.db.Read(ctx, TenantID{}, read)
+			err = s.db.Read(ctx, s.tenant, read)
 		}
 	}
 	if err != nil {
@@ -158,12 +133,12 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, d
 		return err
 	}
 	sealed := s.root.Seal(signingKeySeal, []byte(k.ID), der)
-	return s.db.Write(ctx, TenantID{}, func(tx *store.Tx) error {
+	return s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
+		err := tx.HoldTenant() // whoever comes second waits here until the first has made it; and other nodes hear of it
+		if err != nil {
+			return err
+		}
 		if due != nil {
-			ours, err := tx.Lease(store.LeaseKeys, s.holder, keysLease) // whoever comes second waits here until the first has made it
-			if err != nil || !ours {
-				return err
-			}
 			have, err := tx.SigningKeys()
 			if err != nil || !due(have, tx.Now) {
 				return err
@@ -172,7 +147,7 @@ func (s *Service) addKey(ctx context.Context, c Caller, overlap time.Duration, d
 				return tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
 			}
 		}
-		err := tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
+		err = tx.AddSigningKey(store.SigningKey{ID: k.ID, Alg: k.Alg, Private: sealed, SignsAt: signsAt})
 		if err != nil {
 			return err
 		}
@@ -213,33 +188,30 @@ func (s *Service) RotateKeys(ctx context.Context, c Caller, now bool) error {
 	return s.LoadKeys(ctx)
 }
 
-// keysLease is how long the node that makes keys may take for it.
-const keysLease = time.Minute
-
 // RenewKeys makes the next signing key when the newest is about to reach the
 // age of Policy.KeyEvery: so early that it has been published for KeyOverlap
-// by then. Every node may call it at any time; one of them makes the key.
+// by then. Every node may call it at any time; one of them makes the key. Each
+// reads the ring anew: a key whose time is over is refused, and published no more.
 //
 // Events: SigningKeyRotated.
 func (s *Service) RenewKeys(ctx context.Context) error {
 	every, overlap := s.policy.KeyEvery, s.policy.KeyOverlap
 	if every == 0 || slices.ContainsFunc(s.ring.configured, token.Key.Signs) {
-		return nil
+		return s.LoadKeys(ctx)
 	}
 	due := func(have []store.SigningKey, now time.Time) bool {
 		return len(have) > 0 && !now.Before(have[len(have)-1].SignsAt.Add(every-overlap)) // the list ends with the newest
 	}
 	var now time.Time
 	var have []store.SigningKey
-	err := s.db.Read(ctx, TenantID{}, func(tx *store.Tx) (err error) {
+	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		now = tx.Now
 		have, err = tx.SigningKeys()
 		return err
 	})
-	if err != nil || !due(have, now) {
-		return err
+	if err == nil && due(have, now) {
+		err = s.addKey(ctx, Caller{Actor: "system"}, overlap, due)
 	}
-	err = s.addKey(ctx, Caller{Actor: "system"}, overlap, due)
 	if err != nil {
 		return err
 	}

@@ -22,12 +22,13 @@ import (
 // Codes: MethodDisabled, EmailDisabled, PhoneDisabled, InvalidCredentials,
 // CodeFailed, LinkFailed, FlowNotFound, FlowExpired, VerifierFailed,
 // EmailNotConfirmed, PhoneNotConfirmed, UserBanned, EmailTaken, PhoneTaken,
-// WeakPassword, PasswordTooLong, TooMany, Busy, Unavailable.
+// WeakPassword, PasswordTooLong, CaptchaFailed, TooMany, Busy, Unavailable.
 // Events: SignedIn; Confirmed, EmailChanged, PhoneChanged where the proof was
 // of an address or number.
 func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
 	g, err := s.signIn(ctx, c, method, in, byLink)
 	if errors.Is(err, ErrMoved) {
+		c.Excused = true // what was solved is spent
 		g, err = s.signIn(ctx, c, method, in, byLink)
 	}
 	if errors.Is(err, ErrMoved) {
@@ -46,6 +47,12 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	if err != nil {
 		return nil, err
 	}
+	if method == "password" { // who comes by anything else has been sent it, or has a session
+		err = s.human(ctx, c)
+	}
+	if err != nil {
+		return nil, err
+	}
 	in.Kinds = slices.DeleteFunc(slices.Clone(in.Kinds), func(k Kind) bool { return !k.signsIn() })
 	// 2. The slow part of judging, and of a password that comes along.
 	verdict, err := m.Finish(ctx, &Kit{s, c}, in)
@@ -59,12 +66,24 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 			return nil, err
 		}
 	}
-	// 3. All else in one transaction: what is spent, is spent for a session.
+	// 3. What does the operator's own service say?
+	enter := func(tx *store.Tx, g *Grant, ch Changed) error {
+		return s.enter(tx, c, verdict, hash, byLink && (!in.Here || s.policy.StrictPKCE), ch, g)
+	}
+	changed, asked, err := s.rehearse(ctx, c, method, enter)
+	if err != nil {
+		return nil, err
+	}
+	// 4. All else in one transaction: what is spent, is spent for a session.
 	var g Grant
 	var refused error // told to the client, but committed: a guess stays counted
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		g, refused = Grant{}, nil
-		refused, err = refusal(s.enter(tx, c, verdict, hash, byLink && (!in.Here || s.policy.StrictPKCE), &g))
+		err = enter(tx, &g, changed)
+		if err == nil && !asked && s.watched(method, &g) {
+			return ErrMoved // refused when it was rehearsed, and now not: nobody was asked
+		}
+		refused, err = refusal(err)
 		return err
 	})
 	if errors.Is(err, store.ErrDuplicate) {
@@ -79,12 +98,15 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	if g.AuthCode != "" || g.MorePending {
 		return &g, nil
 	}
-	// 4. Tokens.
-	out, err := s.grant(c.Tenant, g.User, g.Session, g.Session.Generation, g.Session.CreatedAt)
+	// 5. Tokens.
+	out, err := s.admitted(ctx, c, amrOf(g.Session), g.User, g.Session)
 	if err != nil {
 		return nil, err
 	}
 	out.WeakPassword = g.WeakPassword
+	if method == "password" {
+		out.Device = s.rememberDevice(c, g.User.ID)
+	}
 	return out, nil
 }
 
@@ -102,9 +124,9 @@ func refusal(err error) (refused, failed error) {
 
 // enter runs the steps of a sign-in that need the transaction. Their order is
 // the security property.
-func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, byLink bool, g *Grant) error {
+func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, byLink bool, ch Changed, g *Grant) error {
 	// a. Is the answer right?
-	d := &Desk{s: s, tx: tx}
+	d := &Desk{s: s, tx: tx, c: c}
 	p, err := verdict(d)
 	if err != nil {
 		return err
@@ -121,15 +143,24 @@ func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, by
 	// c. What does the answer prove?
 	q := p.Answered
 	if q != nil && q.Kind != KindPKCE {
+		was := g.User
 		g.MorePending, err = s.apply(tx, c, &g.User, q, hash)
 		if err != nil || g.MorePending {
 			return err
 		}
+		g.first = !proved(&was) && proved(&g.User)
+	}
+	err = s.amend(&g.User, ch)
+	if err != nil {
+		return err
 	}
 	// d. May they come in? A client that brought a PKCE challenge fetches its
 	// tokens with the verifier, and passes the gate again when it does.
 	if q != nil && q.Kind != KindPKCE && byLink && q.PKCE.Challenge != "" {
 		err = s.admit(&g.User, tx.Now)
+		if err == nil && (ch.AppMetadata != nil || ch.UserMetadata != nil) {
+			err = tx.SetUser(&g.User)
+		}
 		if err != nil {
 			return err
 		}
@@ -139,6 +170,18 @@ func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, by
 	// e. Open the session; the gate is inside.
 	g.Session, err = s.open(tx, c, &g.User, p)
 	return err
+}
+
+// proved tells whether a user has proved any address or number.
+func proved(u *User) bool { return !u.EmailVerifiedAt.IsZero() || !u.PhoneVerifiedAt.IsZero() }
+
+// amrOf is how a session was opened.
+func amrOf(sess Session) string {
+	var list []AMR
+	if json.Unmarshal(sess.AMR, &list) != nil || len(list) == 0 {
+		return ""
+	}
+	return list[0].Method
 }
 
 // authCode makes the code a client trades, with its verifier, for tokens.

@@ -20,7 +20,7 @@ const (
 //
 // Codes: InvalidInput. Events: SignedOut.
 func (s *Service) SignOut(ctx context.Context, c Caller, v *Viewer, scope Scope) error {
-	return s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	return s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		var ended []SessionID
 		var err error
 		switch scope {
@@ -48,7 +48,7 @@ func (s *Service) SignOut(ctx context.Context, c Caller, v *Viewer, scope Scope)
 //
 // Events: SignedOut.
 func (s *Service) SignOutUser(ctx context.Context, c Caller, id UserID) (n int, err error) {
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		ended, err := tx.EndSessions(id, SessionID{}, "signed out by an administrator")
 		n = len(ended)
 		if err != nil {
@@ -70,7 +70,7 @@ func (s *Service) SignOutAll(ctx context.Context, c Caller) (n int, err error) {
 	const bite = 1000
 	for last, first := (SessionID{}), true; first || !last.IsZero(); first = false {
 		after, ended := last, 0
-		err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+		err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 			last, ended, err = tx.EndAllSessions(after, bite, "all signed out by an administrator")
 			if err != nil || ended == 0 {
 				return err

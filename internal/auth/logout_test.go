@@ -7,7 +7,6 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
-	"gatehouse/internal/storetest"
 )
 
 // endings returns the data of the events that tell of ended sessions.
@@ -51,9 +50,8 @@ func TestSignOutUser_endsAllSessionsOfOneUser(t *testing.T) {
 func TestSignOutAll_endsEverySessionOfTheTenantAndTellsOnce(t *testing.T) {
 	h := authtest.New(t, authtest.With(autoconfirm))
 	people := []*auth.Grant{h.Join(t, ann, pw), h.Enter(t, ann, pw), h.Join(t, bob, pw)}
-	there := authtest.Caller()
-	there.Tenant = storetest.Other()
-	elsewhere, err := h.SignUp(t.Context(), there, auth.NewUser{Email: ann, Password: pw}, authtest.Flow())
+	there := h.There()
+	elsewhere, err := there.SignUp(t.Context(), authtest.Caller(), auth.NewUser{Email: ann, Password: pw}, authtest.Flow())
 	ok(t, "another tenant", err)
 
 	n, err := h.SignOutAll(t.Context(), authtest.Operator())
@@ -64,7 +62,7 @@ func TestSignOutAll_endsEverySessionOfTheTenantAndTellsOnce(t *testing.T) {
 	for _, g := range people {
 		over(t, g.User.Email, h, g)
 	}
-	_, err = h.Authenticate(t.Context(), there, elsewhere.Access)
+	_, err = there.Authenticate(t.Context(), authtest.Caller(), elsewhere.Access)
 	ok(t, "another tenant's session", err)
 	list := endings(t, h, auth.UserID{})
 	if len(list) != 1 || list[0]["actor"] != "operator" || list[0]["sessions"] != 3. {

@@ -60,24 +60,19 @@ type Kit struct {
 	c Caller
 }
 
-// Password returns the user with that address or number and the hash of their
-// password. Neither exists for an unknown one: check the empty hash all the
-// same.
-func (k *Kit) Password(ctx context.Context, in Input) (id UserID, hash string, err error) {
-	err = k.s.db.Read(ctx, k.c.Tenant, func(tx *store.Tx) error {
-		who, err := knownBy(tx, Contact{Email: in.Email, Phone: in.Phone})
-		if who != nil {
-			id, hash = who.id, who.hash
-		}
-		return err
-	})
-	return id, hash, err
+// Password returns what a password for that address or number is compared with.
+// The try is counted as a wrong one, until Desk.PasswordIs finds it right. For an
+// unknown one there is neither user nor hash: check it all the same.
+//
+// Codes: TooMany.
+func (k *Kit) Password(ctx context.Context, in Input) (Try, error) {
+	return k.s.tryPassword(ctx, k.c, Contact{Email: in.Email, Phone: in.Phone})
 }
 
-// CheckPassword reports whether password made hash, and whether the hash
-// should be made anew by today's parameters.
-func (k *Kit) CheckPassword(ctx context.Context, hash, password string) (ok, rehash bool, err error) {
-	return k.s.checkPassword(ctx, k.c, hash, password)
+// CheckPassword reports whether password made the try's hash, and whether the
+// hash should be made anew by today's parameters.
+func (k *Kit) CheckPassword(ctx context.Context, t Try, password string) (ok, rehash bool, err error) {
+	return k.s.compare(ctx, k.c, t, password)
 }
 
 // HashPassword hashes by today's parameters.
@@ -88,7 +83,7 @@ func (k *Kit) HashPassword(ctx context.Context, password string) (string, error)
 // KeptCode has the service that made the code of a text message judge it, where
 // there is one. The answer goes to Desk.UseCode.
 func (k *Kit) KeptCode(ctx context.Context, in Input) (Kept, error) {
-	found, err := k.s.askKeeper(ctx, k.c, in.Kinds, in.Phone, in.Code)
+	found, err := k.s.askKeeper(ctx, in.Kinds, in.Phone, in.Code)
 	return Kept{found}, err
 }
 
@@ -102,13 +97,15 @@ func (k *Kit) WeakPassword(password string) []string { return k.s.weak(password)
 type Desk struct {
 	s    *Service
 	tx   *store.Tx
+	c    Caller
 	user *User // read along with what a verdict asked for
 }
 
-// PasswordIs reports whether hash still is the user's, and puts next in its
-// place when next is not empty. A password changed while the old one was being
-// checked must not let its bearer in.
-func (d *Desk) PasswordIs(id UserID, hash, next string) (bool, error) {
+// PasswordIs reports whether the hash of a try that was found right still is the
+// user's, and puts next in its place when next is not empty. A password changed
+// while the old one was being checked must not let its bearer in.
+func (d *Desk) PasswordIs(t Try, next string) (bool, error) {
+	id, hash := t.ID, t.Hash
 	cred := store.Credential{UserID: id, Kind: "password", Lookup: id[:], Data: []byte(hash)}
 	// The user first, who is held by it: whoever changes the password takes them
 	// in the same order.
@@ -117,6 +114,9 @@ func (d *Desk) PasswordIs(id UserID, hash, next string) (bool, error) {
 		return false, nil
 	}
 	d.user = &u
+	if err == nil && string(now) == hash {
+		err = d.s.succeeded(d.tx, t)
+	}
 	if err != nil || string(now) != hash || next == "" {
 		return err == nil && string(now) == hash, err
 	}

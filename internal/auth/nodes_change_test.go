@@ -11,7 +11,6 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
-	"gatehouse/internal/secret"
 	"gatehouse/internal/store"
 )
 
@@ -223,31 +222,6 @@ func TestSessions_oneMoreThanTheCapEndsTheOldest(t *testing.T) {
 				t.Errorf("it ended because of %q", got)
 			}
 		})
-	}
-}
-
-func TestCheckRoot_ofManyNodesAtOnceLetsOneMasterKeyIn(t *testing.T) {
-	h := authtest.New(t)
-	nodes := h.Nodes(t, 3)
-	errs := across(nodes, 9, func(h *authtest.House, _ int) error { return h.CheckRoot(t.Context()) })
-	ok(t, "with one key", errors.Join(errs...))
-
-	h = authtest.New(t)
-	services := make([]*auth.Service, 6)
-	for i := range services {
-		root, err := secret.NewRoot(secret.GenerateRoot())
-		ok(t, "root", err)
-		services[i] = auth.New(auth.Options{DB: h.Nodes(t, 2)[1].DB, Root: root, Policy: authtest.Policy()})
-	}
-	for range 2 { // whoever is in stays in, and the others stay out
-		errs = together(len(services), func(i int) error { return services[i].CheckRoot(t.Context()) })
-		if got := tally(errs)[""]; got != 1 {
-			t.Errorf("%d of 6 master keys were taken for the one, want 1: %v", got, errors.Join(errs...))
-		}
-	}
-	begun, err := auth.Begun(t.Context(), h.DB)
-	if err != nil || !begun {
-		t.Errorf("begun: %t, %v", begun, err)
 	}
 }
 

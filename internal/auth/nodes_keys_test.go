@@ -153,6 +153,25 @@ func TestRenewKeys_afterALongPauseMakesOneKey(t *testing.T) {
 	}
 }
 
+// Of most tenants nobody reads the ring again but who renews it.
+func TestRenewKeys_letsGoOfAKeyWhoseTimeIsOver(t *testing.T) {
+	for name, every := range map[string]time.Duration{"renewed": 10 * keyEvery, "never renewed": 0} {
+		t.Run(name, func(t *testing.T) {
+			h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.KeyEvery, p.KeyOverlap = every, keyOverlap }))
+			_, first := h.Keys()
+			ok(t, "rotate", h.RotateKeys(t.Context(), authtest.Operator(), false))
+			h.Clock.Advance(keyOverlap + authtest.Policy().AccessTTL + time.Hour)
+			if keys, _ := h.Keys(); len(keys) != 2 {
+				t.Fatalf("%d keys, want two: nobody has read the ring anew", len(keys))
+			}
+			ok(t, "renew", h.RenewKeys(t.Context()))
+			if keys, signing := h.Keys(); len(keys) != 1 || signing == first || published([]*authtest.House{h}, first) {
+				t.Errorf("%d keys, and %q signs; want the new one alone", len(keys), signing)
+			}
+		})
+	}
+}
+
 func TestRenewKeys_makesNoneWhereNoneIsWanted(t *testing.T) {
 	for name, c := range map[string]func(*auth.Options){
 		"KeyEvery is 0": func(o *auth.Options) { o.Policy.KeyEvery, o.Policy.KeyOverlap = 0, keyOverlap },

@@ -50,7 +50,7 @@ func (s *Service) notice(tx *store.Tx, c Caller, was *User, kind notify.Kind, wh
 		if err != nil {
 			return err
 		}
-		vars.UndoURL = s.undoURL(c.Tenant, token)
+		vars.UndoURL = s.undoURL(token)
 	}
 	return s.mail(tx, c, was, notify.Mail{Kind: kind, To: was.Email, Vars: vars}, undoTTL)
 }
@@ -95,7 +95,7 @@ func (s *Service) newDevice(tx *store.Tx, c Caller, u *User) error {
 // UserDeletedEvent.
 func (s *Service) Undo(ctx context.Context, c Caller, token string, f Flow) (*Undoing, error) {
 	var undone *Undoing
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		undone = nil
 		q, err := (&Desk{s: s, tx: tx}).UseLink([]Kind{KindUndo}, token)
 		if err != nil {
@@ -132,7 +132,7 @@ func (s *Service) Undo(ctx context.Context, c Caller, token string, f Flow) (*Un
 
 func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) error {
 	was := *u
-	err := s.putBack(tx, c, u, undo)
+	err := s.putBack(tx, u, undo)
 	if err == nil {
 		err = tx.DropChallenges(u.ID, string(KindUndo))
 	}
@@ -164,12 +164,12 @@ func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) e
 // putBack gives u the contacts back that they had.
 //
 // Codes: EmailTaken, PhoneTaken.
-func (s *Service) putBack(tx *store.Tx, c Caller, u *User, undo *Undoing) error {
+func (s *Service) putBack(tx *store.Tx, u *User, undo *Undoing) error {
 	for _, to := range []Contact{{Email: undo.Email}, {Phone: undo.Phone}} {
 		if to == (Contact{}) || to.Email == u.Email && to.Phone == "" || to.Phone == u.Phone && to.Email == "" {
 			continue
 		}
-		err := s.evict(tx, c, to, undo.At)
+		err := s.evict(tx, to, undo.At)
 		if CodeOf(err) == PhoneTaken && undo.Notice != notify.PhoneChanged && undo.Notice != notify.IdentityUnlinked {
 			undo.Phone, err = "", nil // given up since, and not what the notice was about
 		}
@@ -197,7 +197,7 @@ func (s *Service) putBack(tx *store.Tx, c Caller, u *User, undo *Undoing) error 
 // number nobody knows who reads its messages.
 //
 // Codes: EmailTaken, PhoneTaken.
-func (s *Service) evict(tx *store.Tx, c Caller, to Contact, since time.Time) error {
+func (s *Service) evict(tx *store.Tx, to Contact, since time.Time) error {
 	other, err := to.user(tx)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -211,7 +211,7 @@ func (s *Service) evict(tx *store.Tx, c Caller, to Contact, since time.Time) err
 			return to.taken()
 		}
 	}
-	err = s.shutOut(tx, Caller{Tenant: c.Tenant, Actor: "system"}, &other, UserDeletedEvent, "whoever proved the address or number before has it back")
+	err = s.shutOut(tx, Caller{Actor: "system"}, &other, UserDeletedEvent, "whoever proved the address or number before has it back")
 	if err == nil {
 		err = tx.DropUser(other.ID)
 	}

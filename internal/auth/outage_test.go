@@ -89,12 +89,16 @@ func everything(t *testing.T, h *authtest.House) map[string]asking {
 			_, err := h.SetUser(t.Context(), op, id, auth.UserChanges{BanFor: ptr(time.Hour)})
 			return err
 		}},
-		"delete":        {do: func(h *authtest.House) error { return h.DropUser(t.Context(), op, id, false) }},
-		"sign one out":  {do: func(h *authtest.House) error { _, err := h.SignOutUser(t.Context(), op, id); return err }},
-		"sign all out":  {do: func(h *authtest.House) error { _, err := h.SignOutAll(t.Context(), op); return err }},
+		"delete":       {do: func(h *authtest.House) error { return h.DropUser(t.Context(), op, id, false) }},
+		"sign one out": {do: func(h *authtest.House) error { _, err := h.SignOutUser(t.Context(), op, id); return err }},
+		"sign all out": {do: func(h *authtest.House) error { _, err := h.SignOutAll(t.Context(), op); return err }},
+		"add a webhook": {do: func(h *authtest.House) error {
+			_, _, err := h.AddWebhook(t.Context(), op, auth.WebhookChanges{URL: ptr(hookURL)})
+			return err
+		}},
+		"webhooks":      {reads: true, do: func(h *authtest.House) error { _, err := h.Webhooks(t.Context()); return err }},
 		"rotate keys":   {do: func(h *authtest.House) error { return h.RotateKeys(t.Context(), op, true) }},
 		"the first key": {reads: true, do: func(h *authtest.House) error { return h.LoadKeys(t.Context()) }},
-		"master key":    {do: func(h *authtest.House) error { return h.CheckRoot(t.Context()) }},
 	}
 }
 

@@ -75,7 +75,7 @@ func (s *Service) paceSMS(tx *store.Tx, c Caller, kind string, to Contact) error
 		{"sms in an hour " + kind, subject, time.Hour, p.SMSPerHour},
 		{"sms in a day " + kind, subject, day, p.SMSPerDay},
 		{smsNeighbours, []byte(phone.Prefix(to.Phone)), time.Hour, p.SMSPerPrefix},
-		{"all sms", everybody, p.SMSRate.Window, p.SMSRate.Most},
+		{smsAll, everybody, p.SMSRate.Window, p.SMSRate.Most},
 	} {
 		err = s.within(tx, l.name, l.who, l.window, l.most, SMSTooSoon)
 		if err != nil {
@@ -98,6 +98,7 @@ func (s *Service) paceSMS(tx *store.Tx, c Caller, kind string, to Contact) error
 
 const (
 	smsBudget     = "sms budget"
+	smsAll        = "all sms"
 	smsNeighbours = "sms to neighbours"
 )
 

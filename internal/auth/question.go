@@ -182,6 +182,9 @@ func (s *Service) mail(tx *store.Tx, c Caller, u *User, m notify.Mail, ttl time.
 	id := store.NewDeliveryID()
 	m.ID = id.String()
 	m.Vars.SiteURL = s.policy.SiteURL
+	if !u.ID.IsZero() {
+		m.User = u.ID.String()
+	}
 	m.Languages = languages(u, c)
 	m.Vars.Data, _ = readMetadata(u.UserMetadata) // a template without it is better than no mail
 	body, err := json.Marshal(m)

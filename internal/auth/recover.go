@@ -12,14 +12,17 @@ import (
 // Recover sends a way back in to the user with that address. An unknown one
 // gets the same answer and no mail.
 //
-// Codes: EmailDisabled, EmailInvalid, EmailNotAuthorized, TooSoon. Events:
-// RecoveryAsked.
+// Codes: EmailDisabled, EmailInvalid, EmailNotAuthorized, CaptchaFailed, TooSoon.
+// Events: RecoveryAsked.
 func (s *Service) Recover(ctx context.Context, c Caller, email string, f Flow) error {
 	to := Contact{}
 	var err error
 	to.Email, err = CleanEmail(email)
 	if err == nil {
 		err = s.reachable(to)
+	}
+	if err == nil {
+		err = s.human(ctx, c)
 	}
 	if err != nil {
 		return err
@@ -45,7 +48,8 @@ type CodeRequest struct {
 //
 // Codes: EmailDisabled, PhoneDisabled, MagicLinkDisabled, EmailInvalid,
 // PhoneInvalid, InvalidInput, SignupDisabled, NoSuchUserForCode, TooSoon,
-// SMSTooSoon, SMSRefused, EmailNotAuthorized. Events: SignedUp, CodeAsked.
+// SMSTooSoon, SMSRefused, EmailNotAuthorized, CaptchaFailed. Events: SignedUp,
+// CodeAsked.
 func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow) error {
 	to, err := cleanContact(r.Email, r.Phone)
 	if err == nil {
@@ -53,6 +57,9 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow
 	}
 	if err == nil && to.Phone == "" && s.policy.MagicLinkDisabled {
 		err = fail(MagicLinkDisabled)
+	}
+	if err == nil {
+		err = s.human(ctx, c)
 	}
 	if err != nil {
 		return err
@@ -65,7 +72,7 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow
 		}
 	}
 	if s.policy.Reveal != RevealNothing && (!r.Create || s.policy.SignupDisabled) {
-		err = s.tellUnknown(ctx, c, to, r.Create)
+		err = s.tellUnknown(ctx, to, r.Create)
 		if err != nil {
 			return err
 		}
@@ -76,8 +83,8 @@ func (s *Service) MagicLink(ctx context.Context, c Caller, r CodeRequest, f Flow
 }
 
 // tellUnknown tells whoever asks for a code that nobody has that contact.
-func (s *Service) tellUnknown(ctx context.Context, c Caller, to Contact, create bool) error {
-	return s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+func (s *Service) tellUnknown(ctx context.Context, to Contact, create bool) error {
+	return s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		_, err := to.user(tx)
 		if errors.Is(err, store.ErrNotFound) {
 			if create {
@@ -89,14 +96,13 @@ func (s *Service) tellUnknown(ctx context.Context, c Caller, to Contact, create 
 	})
 }
 
-func (s *Service) magicLink(tx *store.Tx, c Caller, t task, u User, unknown bool) error {
+func (s *Service) magicLink(tx *store.Tx, c Caller, t task, u, draft User, unknown bool) error {
 	var err error
 	if unknown {
 		if !t.Create || s.policy.SignupDisabled {
 			return s.unsent(tx, t.To)
 		}
-		u = s.newUser(tx, t.To)
-		u.UserMetadata = t.Meta
+		u = draft
 		err = s.addUser(tx, c, &u, "", SignedUp)
 		if err != nil {
 			return err
@@ -129,6 +135,9 @@ func (s *Service) unsent(tx *store.Tx, to Contact) error {
 	}
 	err := tx.Uncount(smsBudget, everybody)
 	if err == nil {
+		err = tx.Uncount(smsAll, everybody)
+	}
+	if err == nil {
 		err = tx.Uncount(smsNeighbours, []byte(phone.Prefix(to.Phone)))
 	}
 	return err
@@ -139,7 +148,7 @@ func (s *Service) unsent(tx *store.Tx, to Contact) error {
 // number. Where there is nothing to send, nothing is sent and nothing is said.
 //
 // Codes: EmailDisabled, PhoneDisabled, EmailInvalid, PhoneInvalid, TooSoon,
-// SMSTooSoon, SMSRefused, EmailNotAuthorized. Events: CodeAsked.
+// SMSTooSoon, SMSRefused, EmailNotAuthorized, CaptchaFailed. Events: CodeAsked.
 func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, asked string, f Flow) error {
 	email, number := asked, ""
 	if kind == KindSMS || kind == KindPhoneChange {
@@ -148,6 +157,9 @@ func (s *Service) Resend(ctx context.Context, c Caller, kind Kind, asked string,
 	to, err := cleanContact(email, number)
 	if err == nil {
 		err = s.reachable(to)
+	}
+	if err == nil {
+		err = s.human(ctx, c)
 	}
 	if err != nil {
 		return err
@@ -214,7 +226,7 @@ func (s *Service) changeAgain(tx *store.Tx, c Caller, t task, u *User) error {
 // meanwhile. Events: CodeAsked.
 func (s *Service) Reauthenticate(ctx context.Context, c Caller, v *Viewer, f Flow) error {
 	var refused error
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		refused = nil
 		_, u, err := s.look(tx, v.User.ID, v.Session.ID)
 		if err != nil {

@@ -21,7 +21,7 @@ import (
 // Codes: RefreshMalformed, RefreshNotFound, RefreshReused, SessionExpired,
 // UserBanned, UserGone. Events: ReuseDetected.
 func (s *Service) Refresh(ctx context.Context, c Caller, raw string) (*Grant, error) {
-	r, ok := token.ParseRefresh(raw, c.Tenant, s.refreshMAC)
+	r, ok := token.ParseRefresh(raw, s.tenant, s.refreshMAC)
 	if !ok {
 		return nil, fail(RefreshMalformed) // no query was spent on it
 	}
@@ -32,6 +32,13 @@ func (s *Service) Refresh(ctx context.Context, c Caller, raw string) (*Grant, er
 		}
 	}
 	return nil, fail(Busy)
+}
+
+// RefreshSession returns the session a refresh token is of, for limits. No query
+// is spent on it, so that it may have ended.
+func (s *Service) RefreshSession(raw string) (id SessionID, ok bool) {
+	r, ok := token.ParseRefresh(raw, s.tenant, s.refreshMAC)
+	return r.Session, ok
 }
 
 // maxRaces bounds how often one refresh looks again because another was
@@ -45,7 +52,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	var u User
 	var sess Session
 	var now time.Time
-	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		now = tx.Now
 		sess, u, err = tx.SessionUser(r.Session)
 		return err
@@ -72,7 +79,7 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	switch n := r.Generation; {
 	case n == sess.Generation: // the newest
 		rotated := false
-		err = s.db.WriteOne(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+		err = s.db.WriteOne(ctx, s.tenant, func(tx *store.Tx) (err error) {
 			rotated, err = tx.Rotate(r.Session, n, c.IP, cut(c.Agent, 255))
 			return err
 		})
@@ -86,13 +93,13 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	default:
 		return nil, s.endReused(ctx, c, &sess, n)
 	}
-	return s.grant(c.Tenant, u, sess, r.Generation+1, now)
+	return s.grant(ctx, c, "token_refresh", u, sess, r.Generation+1, now)
 }
 
 // endReused ends the session of a token that came back too late, and refuses
 // it: the refusal is an error only after the end is on disk.
 func (s *Service) endReused(ctx context.Context, c Caller, sess *Session, n int64) error {
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		ended, err := tx.EndSession(sess.ID, "refresh token reused")
 		if err != nil || !ended {
 			return err

@@ -33,7 +33,7 @@ func (s *Service) Authenticate(ctx context.Context, c Caller, access string) (*V
 	if err != nil {
 		return nil, err
 	}
-	return s.viewer(ctx, c, claims)
+	return s.viewer(ctx, claims)
 }
 
 func (s *Service) claims(ctx context.Context, access string) (*token.Claims, error) {
@@ -54,7 +54,7 @@ func (s *Service) claims(ctx context.Context, access string) (*token.Claims, err
 	return claims, nil
 }
 
-func (s *Service) viewer(ctx context.Context, c Caller, claims *token.Claims) (*Viewer, error) {
+func (s *Service) viewer(ctx context.Context, claims *token.Claims) (*Viewer, error) {
 	v := &Viewer{Claims: claims}
 	uid, err := store.ParseUserID(claims.Subject)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *Service) viewer(ctx context.Context, c Caller, claims *token.Claims) (*
 	if sidErr != nil { // a token without a session, signed with the operator's own key
 		sid = SessionID{}
 	}
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		v.Session, v.User, err = s.look(tx, uid, sid)
 		return err
 	})
@@ -121,6 +121,21 @@ func (s *Service) missingSession(tx *store.Tx, uid UserID) error {
 	return fail(SessionGone)
 }
 
+// Operator reads the bearer of whoever runs the server: the operator token and
+// nothing else, for what no administrator of a tenant may do.
+//
+// Codes: TokenMissing, NotAdmin.
+func (s *Service) Operator(c Caller, bearer string) (Caller, error) {
+	switch {
+	case bearer == "":
+		return c, fail(TokenMissing)
+	case s.policy.OperatorToken == "" || !same(bearer, s.policy.OperatorToken):
+		return c, fail(NotAdmin)
+	}
+	c.Actor = "operator"
+	return c, nil
+}
+
 // Administrator reads a bearer of the operator's rights: the operator token, a
 // token of an administrator's role that names no user, or a user whose role,
 // in the database and now, is an administrator's. It returns the caller with
@@ -131,9 +146,9 @@ func (s *Service) Administrator(ctx context.Context, c Caller, bearer string) (C
 	if bearer == "" {
 		return c, fail(TokenMissing)
 	}
-	if s.policy.OperatorToken != "" && same(bearer, s.policy.OperatorToken) {
-		c.Actor = "operator"
-		return c, nil
+	operator, err := s.Operator(c, bearer)
+	if err == nil {
+		return operator, nil
 	}
 	claims, err := s.claims(ctx, bearer)
 	if err != nil {
@@ -144,7 +159,7 @@ func (s *Service) Administrator(ctx context.Context, c Caller, bearer string) (C
 		c.Actor = "role:" + claims.Role
 		return c, nil
 	}
-	v, err := s.viewer(ctx, c, claims)
+	v, err := s.viewer(ctx, claims)
 	if err != nil {
 		if claims.Subject == "" {
 			return c, fail(NotAdmin)

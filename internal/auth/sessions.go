@@ -17,7 +17,7 @@ const listed = 1000
 // Sessions returns a user's sessions, newest first: the living ones, and with
 // ended also those that have ended lately.
 func (s *Service) Sessions(ctx context.Context, c Caller, id UserID, ended bool) (list []Session, err error) {
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		_, err := tx.User(id)
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ func (s *Service) Sessions(ctx context.Context, c Caller, id UserID, ended bool)
 //
 // Codes: SessionNotFound.
 func (s *Service) SessionByID(ctx context.Context, c Caller, id SessionID) (sess Session, err error) {
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		sess, err = tx.Session(id)
 		return err
 	})
@@ -51,14 +51,14 @@ func (s *Service) SessionByID(ctx context.Context, c Caller, id SessionID) (sess
 // NameSession gives a user's living session a name of their own; an empty one
 // takes it away.
 //
-// Codes: InvalidInput, SessionNotFound.
+// Codes: InvalidInput, SessionNotFound. Events: SessionNamed.
 func (s *Service) NameSession(ctx context.Context, c Caller, id UserID, session SessionID, name string) (sess Session, err error) {
 	const longest = 100
 	name = strings.TrimSpace(name)
 	if utf8.RuneCountInString(name) > longest || strings.ContainsFunc(name, rearranges) {
 		return sess, Invalid("name", "The name of a session has at most 100 characters, on one line")
 	}
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		ok, err := tx.NameSession(session, id, name)
 		if err == nil && !ok {
 			// MySQL counts no row that has the name already.
@@ -70,6 +70,9 @@ func (s *Service) NameSession(ctx context.Context, c Caller, id UserID, session 
 		}
 		if err == nil {
 			sess, err = tx.Session(session)
+		}
+		if err == nil {
+			err = s.emit(tx, c, SessionNamed, id, session, nil)
 		}
 		return err
 	})
@@ -93,7 +96,7 @@ func (s *Service) EndSession(ctx context.Context, c Caller, id UserID, session S
 	if c.Actor != "" {
 		reason = "ended by an administrator"
 	}
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		sess, err := tx.Session(session)
 		if err == nil && sess.UserID != id {
 			err = store.ErrNotFound

@@ -42,9 +42,9 @@ func (s *Service) OfferSetup(ctx context.Context) (link string, ok bool, err err
 			CodeHash: []byte{}, Data: data, ExpiresAt: tx.Now.Add(setupTTL),
 		}, 0)
 	}
-	err = s.db.Write(ctx, TenantID{}, offer)
+	err = s.db.Write(ctx, s.tenant, offer)
 	if errors.Is(err, store.ErrDuplicate) { // another node starts at this instant; the later link is the one that works
-		err = s.db.Write(ctx, TenantID{}, offer)
+		err = s.db.Write(ctx, s.tenant, offer)
 	}
 	return link, ok, err
 }
@@ -74,7 +74,7 @@ func (s *Service) Setup(ctx context.Context, c Caller, link, email, password str
 		return nil, err
 	}
 	var u User
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		_, err := tx.UseToken(s.linkHash(KindSetup, link))
 		if errors.Is(err, store.ErrNotFound) {
 			return fail(SetupClosed)
@@ -89,7 +89,7 @@ func (s *Service) Setup(ctx context.Context, c Caller, link, email, password str
 		if err != nil {
 			return err
 		}
-		u = s.newUser(tx, Contact{Email: email})
+		u = s.newUser(Contact{Email: email})
 		u.Role, u.EmailVerifiedAt = s.policy.AdminRole, tx.Now
 		err = s.addUser(tx, c, &u, hash, SignedUp)
 		if err == nil {

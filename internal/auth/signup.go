@@ -40,7 +40,7 @@ const (
 // Codes: SignupDisabled, EmailDisabled, PhoneDisabled, AnonymousDisabled,
 // EmailInvalid, PhoneInvalid, InvalidInput, PasswordMissing, PasswordTooLong,
 // WeakPassword, AlreadyRegistered, TooSoon, SMSTooSoon, SMSRefused,
-// EmailNotAuthorized, Busy.
+// EmailNotAuthorized, CaptchaFailed, Busy.
 // Events: SignedUp, SignedIn; CodeAsked where the contact has a user.
 func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Grant, error) {
 	if s.policy.SignupDisabled {
@@ -52,6 +52,9 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 	to, err := cleanContact(n.Email, n.Phone)
 	if err == nil {
 		err = s.reachable(to)
+	}
+	if err == nil {
+		err = s.human(ctx, c)
 	}
 	if err != nil {
 		return nil, err
@@ -66,8 +69,12 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 	if err != nil {
 		return nil, err
 	}
+	draft, err := s.draft(ctx, c, to, meta)
+	if err != nil {
+		return nil, err
+	}
 	for range maxRaces {
-		g, err := s.signUp(ctx, c, to, n.Password, meta, f)
+		g, err := s.signUp(ctx, c, to, n.Password, draft, f)
 		if !errors.Is(err, ErrMoved) && !errors.Is(err, store.ErrDuplicate) {
 			return g, err
 		}
@@ -77,9 +84,9 @@ func (s *Service) SignUp(ctx context.Context, c Caller, n NewUser, f Flow) (*Gra
 
 // signUp looks who is there, hashes once whoever it is, and writes.
 // ErrMoved, store.ErrDuplicate: somebody came or went meanwhile.
-func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password string, meta []byte, f Flow) (*Grant, error) {
+func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password string, draft User, f Flow) (*Grant, error) {
 	var who *known
-	err := s.db.Read(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		who, err = knownBy(tx, to)
 		return err
 	})
@@ -87,7 +94,7 @@ func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password str
 		return nil, err
 	}
 	if who != nil {
-		return s.signUpAgain(ctx, c, to, password, who, meta, f)
+		return s.signUpAgain(ctx, c, to, password, who, draft, f)
 	}
 	hash, err := s.hashPassword(ctx, c, password) // slow: before the transaction
 	if err != nil {
@@ -97,10 +104,19 @@ func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password str
 	var sess Session
 	var refused error
 	sure := s.autoconfirm(to)
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	if sure && s.hooks.Entering != nil {
+		*to.provedAt(&draft) = s.db.Now()
+		ch, err := s.hooks.Entering(ctx, c, &draft, true)
+		if err == nil {
+			err = s.amend(&draft, ch)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		refused = nil
-		u = s.newUser(tx, to)
-		u.UserMetadata = meta
+		u = draft
 		if sure {
 			*to.provedAt(&u) = tx.Now
 		} else {
@@ -130,7 +146,7 @@ func (s *Service) signUp(ctx context.Context, c Caller, to Contact, password str
 		s.wake()
 		return &Grant{User: u}, nil
 	}
-	return s.grant(c.Tenant, u, sess, sess.Generation, sess.CreatedAt)
+	return s.admitted(ctx, c, "password", u, sess)
 }
 
 // confirms is the kind of question that proves a contact for the first time.
@@ -142,7 +158,7 @@ func confirms(to Contact) Kind {
 }
 
 // signUpAgain answers a sign-up with a contact that has a user.
-func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, password string, who *known, meta []byte, f Flow) (*Grant, error) {
+func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, password string, who *known, draft User, f Flow) (*Grant, error) {
 	// Of two people who sign up with one unproved address the mailbox tells who
 	// is its owner, but not whose password is whose: then neither is kept, and
 	// the owner, let in by the mail, chooses one. A proved address costs the same.
@@ -157,7 +173,7 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, passwor
 	var u User
 	var refused error
 	now := s.db.Now()
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		refused, now = nil, tx.Now
 		u, err = to.user(tx)
 		if errors.Is(err, store.ErrNotFound) || err == nil && to.provedAt(&u).IsZero() == who.proved {
@@ -200,7 +216,7 @@ func (s *Service) signUpAgain(ctx context.Context, c Caller, to Contact, passwor
 		return nil, err
 	}
 	s.wake()
-	return &Grant{User: s.mask(c.Tenant, to, u, who.proved, meta, now)}, nil
+	return &Grant{User: s.mask(to, u, who.proved, draft, now)}, nil
 }
 
 // tellOwner tells the owner of a proved contact that somebody signed up with
@@ -216,7 +232,7 @@ func (s *Service) tellOwner(tx *store.Tx, c Caller, u *User, to Contact) error {
 		}
 	}
 	if to.Phone != "" {
-		return s.sendText(tx, text{SMS: notify.SMS{Kind: notify.SMSAlreadyRegistered, To: to.Phone, Languages: languages(u, c)}, User: u.ID.String()}, s.policy.LinkTTL)
+		return s.sendText(tx, text{SMS: notify.SMS{User: u.ID.String(), Kind: notify.SMSAlreadyRegistered, To: to.Phone, Languages: languages(u, c)}}, s.policy.LinkTTL)
 	}
 	return s.mail(tx, c, u, notify.Mail{
 		Kind: notify.AlreadyRegistered, To: to.Email, Vars: notify.Vars{Email: to.Email, SendingTo: to.Email},
@@ -229,17 +245,13 @@ func (s *Service) tellOwner(tx *store.Tx, c Caller, u *User, to Contact) error {
 // same at each try, because ids of users may be read elsewhere, and whose they
 // are is nobody's business; and another in each tenant, for two alike would
 // both be known for made up.
-func (s *Service) mask(tenant TenantID, to Contact, u User, proved bool, meta []byte, now time.Time) User {
+func (s *Service) mask(to Contact, u User, proved bool, draft User, now time.Time) User {
 	m := User{
 		ID: u.ID, Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: to.Email, Phone: to.Phone, ConfirmationSentAt: now,
-		AppMetadata: providerMetadata(to.provider()), UserMetadata: meta, CreatedAt: now, UpdatedAt: now,
+		AppMetadata: draft.AppMetadata, UserMetadata: draft.UserMetadata, CreatedAt: now, UpdatedAt: now,
 	}
 	if proved {
-		m.ID = store.UserIDOf(s.root.MAC("made-up user", tenant[:], []byte(to.String())))
-		if s.policy.Reveal == RevealHint {
-			m.Role = ""
-			return m
-		}
+		m.ID = store.UserIDOf(s.root.MAC("made-up user", s.tenant[:], []byte(to.String())))
 	}
 	i := newIdentity(&m, to.provider(), now)
 	for _, known := range u.Identities {
@@ -248,23 +260,31 @@ func (s *Service) mask(tenant TenantID, to Contact, u User, proved bool, meta []
 		}
 	}
 	if proved {
-		i.ID = store.IdentityIDOf(s.root.MAC("made-up identity", tenant[:], []byte(to.String())))
+		i.ID = store.IdentityIDOf(s.root.MAC("made-up identity", s.tenant[:], []byte(to.String())))
 	}
 	m.Identities = []Identity{i}
+	if s.nameProviders(&m) != nil {
+		m.AppMetadata = []byte("{}") // of a hook's that is no object, which draft refuses
+	}
+	if proved && s.policy.Reveal == RevealHint {
+		m.Role, m.Identities = "", nil
+	}
 	return m
 }
 
 // newUser is a user as all begin.
-func (s *Service) newUser(tx *store.Tx, to Contact) User {
+func (s *Service) newUser(to Contact) User {
+	now := s.db.Now()
 	return User{
 		ID: store.NewUserID(), Aud: s.policy.Audience, Role: s.policy.DefaultRole, Email: to.Email, Phone: to.Phone,
-		AppMetadata: providerMetadata(to.provider()), UserMetadata: []byte("{}"), CreatedAt: tx.Now, UpdatedAt: tx.Now,
+		AppMetadata: []byte("{}"), UserMetadata: []byte("{}"), CreatedAt: now, UpdatedAt: now,
 	}
 }
 
 // addUser inserts u with the identity of its address and, unless hash is
 // empty, a password.
 func (s *Service) addUser(tx *store.Tx, c Caller, u *User, hash string, event EventName) error {
+	u.CreatedAt, u.UpdatedAt = tx.Now, tx.Now
 	for _, provider := range ownProviders(u) {
 		u.Identities = append(u.Identities, newIdentity(u, provider, tx.Now))
 	}
@@ -286,6 +306,10 @@ func (s *Service) addUser(tx *store.Tx, c Caller, u *User, hash string, event Ev
 		if err != nil {
 			return err
 		}
+	}
+	err = s.tell(tx, c, HookUserCreated, u)
+	if err != nil {
+		return err
 	}
 	return s.emit(tx, c, event, u.ID, SessionID{}, nil)
 }

@@ -41,9 +41,7 @@ func (s *Service) deliverable(number string) error {
 // what is sent, so that one which cannot be sent leaves nothing behind.
 type text struct {
 	notify.SMS
-	User  string `json:"user"`
 	Made  bool   `json:"made,omitempty"`  // the user was made by what the message confirms
-	For   Kind   `json:"for,omitempty"`   // of the question it carries
 	Asked string `json:"asked,omitempty"` // the id of that question
 }
 
@@ -78,8 +76,10 @@ func (s *Service) askBySMS(tx *store.Tx, c Caller, u *User, k Kind, number strin
 		code = "" // the service makes its own
 	}
 	m := text{
-		SMS:  notify.SMS{Kind: notify.SMSCode, To: number, Channel: f.Channel, Code: code, Languages: languages(u, c)},
-		User: u.ID.String(), Made: made, For: k, Asked: id.String(),
+		SMS: notify.SMS{
+			User: u.ID.String(), Kind: notify.SMSCode, For: string(k), To: number, Channel: f.Channel, Code: code, Languages: languages(u, c),
+		},
+		Made: made, Asked: id.String(),
 	}
 	return s.sendText(tx, m, s.policy.SMSCodeTTL)
 }
@@ -103,7 +103,7 @@ func (m *text) askedAgain(tx *store.Tx, id UserID) (bool, error) {
 	if m.Asked == "" {
 		return false, nil
 	}
-	ch, err := tx.Challenge(string(m.For), id[:])
+	ch, err := tx.Challenge(m.For, id[:])
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
@@ -116,7 +116,7 @@ func (m *text) askedAgain(tx *store.Tx, id UserID) (bool, error) {
 // once another message has asked the same: that one may have arrived.
 //
 // Events: UserDeletedEvent.
-func (s *Service) Undelivered(ctx context.Context, tenant TenantID, body []byte) error {
+func (s *Service) Undelivered(ctx context.Context, body []byte) error {
 	var m text
 	err := json.Unmarshal(body, &m)
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *Service) Undelivered(ctx context.Context, tenant TenantID, body []byte)
 	if err != nil {
 		return errors.New("auth: the text message is to nobody")
 	}
-	return s.db.Write(ctx, tenant, func(tx *store.Tx) error {
+	return s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		u, err := tx.User(id)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -138,7 +138,7 @@ func (s *Service) Undelivered(ctx context.Context, tenant TenantID, body []byte)
 		if err != nil || again {
 			return err
 		}
-		c := Caller{Tenant: tenant, Actor: "system"}
+		c := Caller{Actor: "system"}
 		if m.Made && u.Phone == m.To && u.PhoneVerifiedAt.IsZero() && u.EmailVerifiedAt.IsZero() && u.LastSignInAt.IsZero() {
 			err = s.emit(tx, c, UserDeletedEvent, u.ID, SessionID{}, map[string]any{"reason": "the confirmation could not be sent"})
 			if err == nil {
@@ -166,14 +166,14 @@ type kept struct {
 // of those kinds waits whose code is not ours. The try is spent before.
 //
 // Codes: TooMany.
-func (s *Service) askKeeper(ctx context.Context, c Caller, kinds []Kind, number, code string) (*kept, error) {
+func (s *Service) askKeeper(ctx context.Context, kinds []Kind, number, code string) (*kept, error) {
 	if s.texts.Keeper == nil || number == "" {
 		return nil, nil
 	}
 	var found *kept
 	var refused error
 	waits := false // a question, of whatever kind
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		found, refused, waits = nil, nil, false
 		for _, k := range kinds {
 			asked, err := tx.AskedAt(string(k), number, maxAsked)
@@ -193,7 +193,7 @@ func (s *Service) askKeeper(ctx context.Context, c Caller, kinds []Kind, number,
 				if err != nil || !q.Kept {
 					return err
 				}
-				refused, err = refusal(s.spend(tx, Contact{Phone: number}, ch, subject))
+				refused, err = refusal(s.spend(tx, Contact{Phone: number}, ch))
 				if refused == nil && err == nil {
 					found = &kept{id: ch.ID, kind: k, subject: subject}
 				}
@@ -220,7 +220,7 @@ func (s *Service) askKeeper(ctx context.Context, c Caller, kinds []Kind, number,
 
 // spend spends one try at a question: of its own five, and of those of its
 // address and its user.
-func (s *Service) spend(tx *store.Tx, to Contact, ch store.Challenge, subject []byte) error {
+func (s *Service) spend(tx *store.Tx, to Contact, ch store.Challenge) error {
 	err := s.guess(tx, to)
 	if err == nil {
 		err = s.guessOf(tx, ch.UserID)
@@ -228,7 +228,7 @@ func (s *Service) spend(tx *store.Tx, to Contact, ch store.Challenge, subject []
 	if err != nil {
 		return err
 	}
-	_, err = tx.TryCode(ch.Kind, subject, codeTries)
+	_, err = tx.TryCode(ch.Kind, ch.Subject, codeTries)
 	if errors.Is(err, store.ErrNotFound) {
 		return fail(CodeFailed)
 	}

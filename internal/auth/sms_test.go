@@ -9,7 +9,6 @@ import (
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
 	"gatehouse/internal/notify"
-	"gatehouse/internal/store"
 )
 
 func TestPhone_testNumbersHaveTheirCodeAndGetNoMessage(t *testing.T) {
@@ -113,30 +112,37 @@ func TestPhone_theBudgetOfADayHoldsAcrossNodesAndIsToldOnce(t *testing.T) {
 // What is not sent costs nothing: strangers cannot spend the budget with
 // numbers nobody has.
 func TestPhone_whatIsNotSentIsGivenBackToTheBudget(t *testing.T) {
-	h := authtest.New(t, authtest.With(func(p *auth.Policy) { p.SMSBudget = 2 }))
-	g := h.JoinByPhone(t, annsPhone, pw)
-	for range 5 {
-		h.Clock.Advance(minute)
-		ok(t, "a code for nobody", askSMS(t, h, bobsPhone, false))
-		h.Deliver(t)
-		ok(t, "a resend for nobody", h.Resend(t.Context(), authtest.Caller(), auth.KindSMS, "4915144444444", authtest.Flow()))
-		h.Deliver(t)
-		ok(t, "a change nobody wants", h.Resend(t.Context(), authtest.Caller(), auth.KindPhoneChange, annsPhone, authtest.Flow()))
-		h.Deliver(t)
+	for name, limit := range map[string]func(*auth.Policy){
+		"of the day":   func(p *auth.Policy) { p.SMSBudget = 2 },
+		"of the house": func(p *auth.Policy) { p.SMSRate = auth.Rate{Most: 2, Window: 24 * time.Hour} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := authtest.New(t, authtest.With(limit))
+			g := h.JoinByPhone(t, annsPhone, pw)
+			for range 5 {
+				h.Clock.Advance(minute)
+				ok(t, "a code for nobody", askSMS(t, h, bobsPhone, false))
+				h.Deliver(t)
+				ok(t, "a resend for nobody", h.Resend(t.Context(), authtest.Caller(), auth.KindSMS, "4915144444444", authtest.Flow()))
+				h.Deliver(t)
+				ok(t, "a change nobody wants", h.Resend(t.Context(), authtest.Caller(), auth.KindPhoneChange, annsPhone, authtest.Flow()))
+				h.Deliver(t)
+			}
+			lives(t, "ann", h, g)
+			ok(t, "the second message of the day", askSMS(t, h, annsOther, true))
+			h.SMS(t, annsOther)
+			want(t, "the third", askSMS(t, h, "4915133333333", true), auth.SMSTooSoon)
+		})
 	}
-	lives(t, "ann", h, g)
-	ok(t, "the second message of the day", askSMS(t, h, annsOther, true))
-	h.SMS(t, annsOther)
-	want(t, "the third", askSMS(t, h, "4915133333333", true), auth.SMSTooSoon)
 }
 
 func TestUndelivered_takesNothingFromWhoCameMeanwhile(t *testing.T) {
 	h := authtest.New(t)
 	g := h.JoinByPhone(t, annsPhone, pw)
 	body := []byte(`{"kind":"code","to":"` + annsPhone + `","user":"` + g.User.ID.String() + `","made":true}`)
-	ok(t, "told late", h.Undelivered(t.Context(), store.TenantID{}, body))
+	ok(t, "told late", h.Undelivered(t.Context(), body))
 	lives(t, "the session", h, g)
-	if err := h.Undelivered(t.Context(), store.TenantID{}, []byte("{")); err == nil {
+	if err := h.Undelivered(t.Context(), []byte("{")); err == nil {
 		t.Error("rubbish was taken for a message")
 	}
 }

@@ -24,7 +24,7 @@ type task struct {
 	IP     string          `json:"ip"`
 	Agent  string          `json:"agent"`
 	ReqID  string          `json:"request_id"`
-	Langs  []string        `json:"languages,omitempty"`
+	Langs  string          `json:"accept_language,omitempty"`
 }
 
 // taskOp names a task.
@@ -79,13 +79,13 @@ func (l leftFlow) flow() Flow {
 //
 // Codes: TooSoon, SMSTooSoon, SMSRefused, EmailNotAuthorized.
 func (s *Service) later(ctx context.Context, c Caller, pace string, t task) error {
-	t.IP, t.Agent, t.ReqID, t.Langs = c.IP, cut(c.Agent, 255), c.RequestID, c.Languages
+	t.IP, t.Agent, t.ReqID, t.Langs = c.IP, cut(c.Agent, 255), c.RequestID, c.AcceptLanguage
 	body, err := json.Marshal(t)
 	if err != nil {
 		return fmt.Errorf("auth: task: %w", err)
 	}
 	var refused error
-	err = s.db.Write(ctx, c.Tenant, func(tx *store.Tx) (err error) {
+	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) (err error) {
 		refused, err = refusal(s.pace(tx, c, pace, t.To))
 		if err != nil || refused != nil {
 			return err // a refusal by the budget is told of, and kept
@@ -104,6 +104,33 @@ func (s *Service) later(ctx context.Context, c Caller, pace string, t task) erro
 	return err
 }
 
+// draftOf is the user a task would make, where it makes one.
+func (s *Service) draftOf(ctx context.Context, c Caller, t task) (User, error) {
+	if t.Op != taskMagicLink || !t.Create || s.policy.SignupDisabled {
+		return User{}, nil
+	}
+	if s.hooks.BeforeUser != nil {
+		known := false
+		err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) (err error) {
+			known, err = taken(tx, t.To)
+			return err
+		})
+		if err != nil || known {
+			return s.plainDraft(t), err
+		}
+		return s.draft(ctx, c, t.To, t.Meta)
+	}
+	return s.plainDraft(t), nil
+}
+
+func (s *Service) plainDraft(t task) User {
+	u := s.newUser(t.To)
+	if t.Meta != nil {
+		u.UserMetadata = t.Meta
+	}
+	return u
+}
+
 // taskTTL is how long somebody waits for a message they asked for.
 func (s *Service) taskTTL(to Contact) time.Duration {
 	if to.Phone != "" {
@@ -117,14 +144,22 @@ func (s *Service) taskTTL(to Contact) time.Duration {
 // their answer.
 //
 // Events: SignedUp, RecoveryAsked, CodeAsked.
-func (s *Service) Work(ctx context.Context, tenant TenantID, body []byte, done func(*store.Tx) error) error {
+func (s *Service) Work(ctx context.Context, body []byte, done func(*store.Tx) error) error {
 	var t task
 	err := json.Unmarshal(body, &t)
 	if err != nil {
 		return errors.New("auth: the body is not a task")
 	}
-	c := Caller{Tenant: tenant, IP: t.IP, Agent: t.Agent, RequestID: t.ReqID, Languages: t.Langs}
+	c := Caller{IP: t.IP, Agent: t.Agent, RequestID: t.ReqID, AcceptLanguage: t.Langs}
+	draft, err := s.draftOf(ctx, c, t)
+	refused, err := refusal(err)
+	if err != nil {
+		return err
+	}
 	do := func(tx *store.Tx) error {
+		if refused != nil {
+			return refused
+		}
 		err := done(tx)
 		if err != nil {
 			return err
@@ -135,7 +170,7 @@ func (s *Service) Work(ctx context.Context, tenant TenantID, body []byte, done f
 			return err
 		}
 		if t.Op == taskMagicLink {
-			return s.magicLink(tx, c, t, u, unknown)
+			return s.magicLink(tx, c, t, u, draft, unknown)
 		}
 		if unknown {
 			return s.unsent(tx, t.To)
@@ -150,14 +185,14 @@ func (s *Service) Work(ctx context.Context, tenant TenantID, body []byte, done f
 		}
 		return fmt.Errorf("auth: no task %q", t.Op)
 	}
-	err = s.db.Write(ctx, tenant, do)
+	err = s.db.Write(ctx, s.tenant, do)
 	if errors.Is(err, store.ErrDuplicate) { // made between our read and our write, on another node
-		err = s.db.Write(ctx, tenant, do)
+		err = s.db.Write(ctx, s.tenant, do)
 	}
-	refused, err := refusal(err)
+	refused, err = refusal(err)
 	if refused != nil {
 		s.warn(c, "a request for a message came to nothing", "op", t.Op, "err", refused)
-		err = s.db.Write(ctx, tenant, done)
+		err = s.db.Write(ctx, s.tenant, done)
 	}
 	if err == nil {
 		s.wake()

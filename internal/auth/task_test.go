@@ -103,13 +103,13 @@ func TestTask_holdsNoSecretThatOpensAnything(t *testing.T) {
 		}
 	}
 	// Done twice, because a lease ran out: a second mail, and one way in.
-	ok(t, "once more", h.Work(t.Context(), store.TenantID{}, body, nothing))
+	ok(t, "once more", h.Work(t.Context(), body, nothing))
 	next := h.Mail(t, ann)
 	_, err := h.ByLink(t, m.Token, auth.KindRecovery)
 	want(t, "the first mail", err, auth.LinkFailed)
 	h.Follow(t, next.Token)
 	for _, bad := range []string{"", "{", "[]", `{"op":"drop_everything","to":{"email":"` + ann + `"}}`} {
-		if err := h.Work(t.Context(), store.TenantID{}, []byte(bad), nothing); err == nil {
+		if err := h.Work(t.Context(), []byte(bad), nothing); err == nil {
 			t.Errorf("%q was done", bad)
 		}
 	}

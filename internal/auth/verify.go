@@ -177,7 +177,7 @@ func (s *Service) moved(tx *store.Tx, c Caller, was, u *User, event EventName) e
 func (s *Service) AcceptEmailChange(ctx context.Context, c Caller, v *Viewer, link string) (*User, error) {
 	var u User
 	var refused error
-	err := s.db.Write(ctx, c.Tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		refused = nil
 		q, err := (&Desk{s: s, tx: tx}).UseLink([]Kind{KindChangeNew, KindChangeCurrent}, link)
 		if err != nil {
@@ -209,7 +209,7 @@ func (s *Service) AcceptEmailChange(ctx context.Context, c Caller, v *Viewer, li
 //
 // Codes: LinkFailed.
 func (s *Service) Link(ctx context.Context, c Caller, kinds []Kind, link string) (q *Question, err error) {
-	err = s.db.Read(ctx, c.Tenant, func(tx *store.Tx) error {
+	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		for _, k := range kinds {
 			ch, alive, err := tx.TokenChallenge(s.linkHash(k, link))
 			if errors.Is(err, store.ErrNotFound) {

@@ -174,7 +174,7 @@ func withNotices(o *auth.Options) {
 	for _, k := range notify.Kinds() {
 		o.Policy.Notices[k] = true
 	}
-	o.UndoURL = func(_ auth.TenantID, token string) string { return "https://auth.example/undo?token=" + token }
+	o.UndoURL = func(token string) string { return "https://auth.example/undo?token=" + token }
 }
 
 // undoToken is the secret in a notice.

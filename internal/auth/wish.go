@@ -113,11 +113,31 @@ func (s *Service) wishPhone(tx *store.Tx, c Caller, v *Viewer, u *User, to Conta
 // askChange mails the new address of u and, where both must agree, the old.
 func (s *Service) askChange(tx *store.Tx, c Caller, u *User, f Flow) error {
 	u.EmailChangeSentAt = tx.Now
+	if s.byHook && s.bothAgree(u) {
+		return s.askBoth(tx, c, u, f)
+	}
 	err := s.askByMail(tx, c, u, KindChangeNew, u.NewEmail, f)
 	if err == nil && s.bothAgree(u) {
 		err = s.askByMail(tx, c, u, KindChangeCurrent, u.Email, f)
 	}
 	return err
+}
+
+// askBoth asks both addresses of a change and queues one message that carries
+// the secrets of both: a hook that sends mail is told of a change once.
+func (s *Service) askBoth(tx *store.Tx, c Caller, u *User, f Flow) error {
+	wanted, err := s.ask(tx, c, u, KindChangeNew, u.NewEmail, f)
+	if err != nil {
+		return err
+	}
+	current, err := s.ask(tx, c, u, KindChangeCurrent, u.Email, f)
+	if err != nil {
+		return err
+	}
+	return s.mail(tx, c, u, notify.Mail{Kind: notify.EmailChange, To: u.Email, Netlify: f.Netlify, Vars: notify.Vars{
+		Email: u.Email, NewEmail: u.NewEmail, SendingTo: u.Email, Token: current.code, TokenHash: current.link,
+		TokenNew: wanted.code, TokenHashNew: wanted.link, RedirectTo: f.RedirectTo, Device: DeviceName(c.Agent), At: tx.Now,
+	}}, s.linkTTL(KindChangeNew))
 }
 
 // askTaken is askChange where the new address is somebody else's: they are

@@ -11,6 +11,7 @@ package authtest
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type House struct {
 	Root  *secret.Root
 	Inbox *notify.Inbox
 
+	other  *auth.Service
 	outbox *outbox.Worker
 	texter *texter
 	hashes *hashes
@@ -47,7 +49,7 @@ func Policy() auth.Policy {
 		Issuer: "https://auth.example", SiteURL: "https://site.example",
 		AccessTTL: time.Hour, ReuseGrace: 10 * time.Second, KeyOverlap: 24 * time.Hour,
 		CodeDigits: 6, CodeTTL: 10 * time.Minute, LinkTTL: time.Hour, InviteTTL: 7 * 24 * time.Hour, FlowTTL: 5 * time.Minute, MailEvery: time.Minute,
-		MinPassword: 6, SMSDigits: 6, SMSCodeTTL: 10 * time.Minute, SMSEvery: time.Minute,
+		MinPassword: 6, PasswordFree: 5, PasswordDelayMax: 15 * time.Minute, SMSDigits: 6, SMSCodeTTL: 10 * time.Minute, SMSEvery: time.Minute,
 	}
 }
 
@@ -106,14 +108,17 @@ func (h *House) Nodes(t testing.TB, n int, options ...func(*auth.Options)) []*Ho
 
 func (h *House) open(t testing.TB, options []func(*auth.Options)) {
 	t.Helper()
+	post := outbox.Post{
+		Root: h.Root, Sender: h.Inbox, Templates: notify.NewTemplates(notify.Options{SiteURL: Policy().SiteURL, Now: h.Clock.Now}),
+		Texter: h.texter, Words: notify.NewSMSWords("", "en", nil),
+	}
 	h.outbox = outbox.New(outbox.Options{
-		DB: h.DB, Root: h.Root, Sender: h.Inbox, Workers: 1, // one, so that mails arrive in the order they were queued
-		Templates: notify.NewTemplates(notify.Options{SiteURL: Policy().SiteURL, Now: h.Clock.Now}),
-		Texter:    h.texter, Words: notify.NewSMSWords("", "en", nil),
-		Work: func(ctx context.Context, t store.TenantID, body []byte, done func(*store.Tx) error) error {
-			return h.Work(ctx, t, body, done)
+		DB: h.DB, Workers: 1, // one, so that mails arrive in the order they were queued
+		Post: func(_ context.Context, t store.TenantID) (*outbox.Post, error) {
+			p, of := post, h.Of(t)
+			p.Work, p.Unsent = of.Work, of.Undelivered
+			return &p, nil
 		},
-		Unsent: func(ctx context.Context, t store.TenantID, body []byte) error { return h.Undelivered(ctx, t, body) },
 	})
 	h.hashes = &hashes{clock: h.Clock}
 	// More slots than processors and a long queue: races are wanted here, and
@@ -127,10 +132,28 @@ func (h *House) open(t testing.TB, options []func(*auth.Options)) {
 		option(&o)
 	}
 	h.Service = auth.New(o)
-	err = h.LoadKeys(t.Context())
+	o.Tenant = storetest.Other()
+	h.other = auth.New(o)
+	err = errors.Join(h.LoadKeys(t.Context()), h.other.LoadKeys(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Of returns the Service of a tenant: the house's own, or the one of
+// storetest.Other, which differs in nothing but whom it speaks for.
+func (h *House) Of(tenant store.TenantID) *auth.Service {
+	if tenant == storetest.Other() {
+		return h.other
+	}
+	return h.Service
+}
+
+// There is the same house as the other tenant has it.
+func (h *House) There() *House {
+	next := *h
+	next.Service, next.other = h.other, h.Service
+	return &next
 }
 
 // With is an option of New that changes the policy.

@@ -69,6 +69,9 @@ func (k *checker) all() {
 	k.mail()
 	k.texting()
 	k.passwords()
+	k.captcha()
+	k.hooks()
+	k.telemetry()
 	if !k.Session.Rotation {
 		k.warn("SECURITY_REFRESH_TOKEN_ROTATION_ENABLED", "refresh tokens are always used once: false is ignored", "take it out")
 		k.Session.Rotation = true
@@ -103,6 +106,12 @@ func (k *checker) server() {
 	}
 	if strings.ContainsFunc(s.OperatorToken.Reveal(), func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
 		k.fault("OPERATOR_TOKEN", "it contains a space or line break, which no request header can carry", "make a long random one")
+	}
+	if k.Tenants.Multi && s.OperatorToken == "" {
+		k.fault("MULTIINSTANCEMODE", "it needs OPERATOR_TOKEN, which signs for the tenants", "set OPERATOR_TOKEN")
+	}
+	if _, ok := olderKeys(s.MasterKeyOld); !ok {
+		k.fault("MASTER_KEY_OLD", "one of its keys is not 32 bytes in base64, base64url or hex", "write the keys that MASTER_KEY had before, separated by commas")
 	}
 	if _, ok := sealingKey(s.MasterKey); s.MasterKey != "" && !ok {
 		k.fault("MASTER_KEY", "it is not 32 bytes in base64, base64url or hex", "make one with: openssl rand -base64 32")
@@ -151,9 +160,9 @@ func (k *checker) proxied() {
 	if k.Server.ExternalURL == "" {
 		k.warn("API_EXTERNAL_URL", "it is not set, and "+x+" names another machine: links in mails and the issuer (iss) will name the address listened on", "set it to the address users reach this server at")
 	}
-	if k.RateLimit.Header == "" && k.RateLimit.Limits != "off" {
+	if k.RateLimit.Header == "" && len(k.RateLimit.Proxies) == 0 && !k.RateLimit.SBForwardedFor && k.RateLimit.Limits != "off" {
 		// Every client comes from a loopback address then: only a header tells who is who.
-		k.warn("RATE_LIMIT_HEADER", "it is not set, and "+x+" names another machine: clients of a proxy on this machine that sends no X-Forwarded-For all count as one", "set it to the header in which your proxy names the client and which it overwrites")
+		k.warn("RATE_LIMIT_HEADER", "it is not set, and "+x+" names another machine: clients of a proxy on this machine that sends no X-Forwarded-For all count as one", "set it to the header in which your proxy names the client and which it overwrites, or name the proxy in TRUSTED_PROXIES")
 	}
 }
 
@@ -204,11 +213,13 @@ func (k *checker) signing() {
 
 func (k *checker) mail() {
 	m := k.SMTP
-	none := k.Mailer.Mail == "none"
+	none, hook := k.Mailer.Mail == "none", k.Hooks.SendEmail
 	switch {
+	case hook && none:
+		k.fault("MAIL", "no mail shall be sent, but HOOK_SEND_EMAIL_ENABLED is set", "take one of them out")
 	case m.Host != "" && none:
 		k.fault("MAIL", "no mail shall be sent, but SMTP_HOST is set", "take one of them out")
-	case m.Host == "" && !none && !k.bad["SMTP_HOST"] && !k.bad["MAIL"] && !k.bad["API_HOST"] && !k.Loopback():
+	case m.Host == "" && !hook && !none && !k.bad["SMTP_HOST"] && !k.bad["MAIL"] && !k.bad["API_HOST"] && !k.Loopback():
 		// The development inbox would show everybody everybody's sign-in links.
 		k.fault("API_HOST", "listening on "+k.Server.Host+" needs a mail server", "set SMTP_HOST, or GATEHOUSE_MAIL=none to send no mail, or listen on 127.0.0.1")
 	}
@@ -248,6 +259,24 @@ func demo(secret string) bool {
 		return true
 	}
 	return false
+}
+
+// olderKeys reads a list of keys, each with or without a name before a colon.
+func olderKeys(s Secret) (keys [][]byte, ok bool) {
+	for part := range strings.SplitSeq(s.Reveal(), ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if _, key, named := strings.Cut(part, ":"); named {
+			part = key
+		}
+		key, ok := sealingKey(Secret(part))
+		if !ok {
+			return nil, false
+		}
+		keys = append(keys, key)
+	}
+	return keys, true
 }
 
 // sealingKey reads 32 bytes written as hex, base64 or base64url. No text can

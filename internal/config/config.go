@@ -28,10 +28,16 @@ import (
 //	oneof      the words allowed, separated by |
 //	min, max   bounds, both inclusive (Seconds: in seconds)
 //	check      the text check each value must pass, see texts.go
+//	scope      house: the operator's alone, the same for every tenant; own: a
+//	           tenant's own, not taken from the server's; else a tenant may set
+//	           it, and has the server's where it does not
+//	reload     no: a server at work cannot take it over; for a section, all of it
 //	help       what it means
 type Config struct {
-	Server    Server    `title:"Server" help:"Where the server listens and how it is reached."`
-	Database  Database  `title:"Database" help:"What the server remembers, and where."`
+	Server    Server    `title:"Server" scope:"house" help:"Where the server listens and how it is reached."`
+	HTTP      HTTP      `title:"HTTP" reload:"no" scope:"house" help:"How much the server takes on at one time."`
+	Tenants   Tenants   `title:"Tenants" scope:"house" reload:"no" help:"Several houses in one server, each with users and settings of its own."`
+	Database  Database  `title:"Database" scope:"house" reload:"no" help:"What the server remembers, and where."`
 	Site      Site      `title:"Site" help:"The site whose users sign in."`
 	Password  Password  `title:"Passwords" help:"What a password must be, and how it is hashed."`
 	JWT       JWT       `title:"Tokens" help:"The access tokens the server signs."`
@@ -41,25 +47,30 @@ type Config struct {
 	SMTP      SMTP      `title:"Mail server" help:"How mail leaves. Without a host, a server on a loopback address keeps its mail in an inbox for development."`
 	External  External  `title:"Ways in" help:"Which ways to sign in are open."`
 	RateLimit RateLimit `title:"Rate limits" help:"How often one client may ask: a number of requests in five minutes, where nothing else is said."`
+	Webhook   Webhook   `title:"Webhook" help:"A server of one's own that is asked or told, as Netlify's server does it."`
+	Hooks     Hooks     `title:"Hooks" help:"Services of one's own that are asked before something happens, as Supabase's server does it. Whatever is not a clear yes within five seconds is a no."`
+	Captcha   Captcha   `title:"Captchas" help:"What a client has to solve before it may sign up or in."`
 	Cookie    Cookie    `title:"Cookies" help:"The cookie of clients that ask for one."`
-	Log       Log       `title:"Log" help:"What is written down, and how."`
+	Log       Log       `title:"Log" scope:"house" help:"What is written down, and how."`
+	Telemetry Telemetry `title:"Metrics, traces and profiles" reload:"no" scope:"house" help:"What operators can see of the server at work."`
 }
 
 // Server says where the server listens and how it is reached.
 type Server struct {
-	Host                 string        `env:"API_HOST" envDefault:"127.0.0.1" help:"Address to listen on. Any other than a loopback address needs SMTP_HOST, or MAIL=none."`
-	Port                 int           `env:"PORT" alias:"API_PORT" bare:"PORT" envDefault:"8081" min:"0" max:"65535" help:"Port to listen on; 0 takes any free one."`
-	ExternalURL          string        `env:"API_EXTERNAL_URL" bare:"API_EXTERNAL_URL" help:"Public address of this server, the base of its links: absolute http or https, without query or fragment. Empty: the address really listened on."`
-	Data                 string        `env:"DATA" envDefault:"gatehouse-data" help:"Folder for the database, keys and secrets."`
+	Host                 string        `env:"API_HOST" reload:"no" envDefault:"127.0.0.1" help:"Address to listen on. Any other than a loopback address needs SMTP_HOST, HOOK_SEND_EMAIL_ENABLED, or MAIL=none."`
+	Port                 int           `env:"PORT" reload:"no" alias:"API_PORT" bare:"PORT" envDefault:"8081" min:"0" max:"65535" help:"Port to listen on; 0 takes any free one."`
+	ExternalURL          string        `env:"API_EXTERNAL_URL" scope:"own" bare:"API_EXTERNAL_URL" help:"Public address of this server, the base of its links: absolute http or https, without query or fragment. Empty: the address really listened on."`
+	Data                 string        `env:"DATA" reload:"no" envDefault:"gatehouse-data" help:"Folder for the database, keys and secrets."`
 	RequestIDHeader      string        `env:"API_REQUEST_ID_HEADER" alias:"REQUEST_ID_HEADER" bare:"REQUEST_ID_HEADER" check:"header" help:"Request header to take the request id from. Empty: every request gets a new one."`
-	MaxRequestDuration   time.Duration `env:"API_MAX_REQUEST_DURATION" envDefault:"10s" min:"0" help:"Longest time one request may take; 0 means no end."`
-	Drain                time.Duration `env:"DRAIN" envDefault:"2s" min:"0" max:"1m" help:"How long a server that is told to stop still serves while /health says 503, so that a load balancer sends its requests elsewhere. Not waited for on SQLite at a loopback address."`
+	MaxRequestDuration   time.Duration `env:"API_MAX_REQUEST_DURATION" reload:"no" envDefault:"10s" min:"0" help:"Longest time one request may take; 0 means no end."`
+	Drain                time.Duration `env:"DRAIN" reload:"no" envDefault:"2s" min:"0" max:"1m" help:"How long a server that is told to stop still serves while /health says 503, so that a load balancer sends its requests elsewhere. Not waited for on SQLite at a loopback address."`
 	OperatorToken        Secret        `env:"OPERATOR_TOKEN" help:"Bearer token that may do everything an administrator may; at least 16 characters. Empty: there is none."`
-	MasterKey            Secret        `env:"MASTER_KEY" help:"Key that seals secrets at rest: 32 bytes as base64, base64url or hex. Empty: the file master.key in DATA, made at the first start. Every node on one database needs the same one."`
-	CORSHeaders          []string      `env:"CORS_ALLOWED_HEADERS" check:"header" help:"Request headers browsers may send, besides the usual ones."`
-	CORSOrigins          []string      `env:"CORS_ALLOWED_ORIGINS" check:"origin" help:"Origins that may send credentials, besides the site's own."`
-	Dialect              string        `env:"DIALECT" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose manners to keep where the two contradict each other and the request does not tell."`
-	OutgoingAllowPrivate bool          `env:"OUTGOING_ALLOW_PRIVATE" envDefault:"false" help:"Let outgoing requests, such as those for mail templates, reach addresses that are not public. For development: it opens the inner network to whoever can name a URL."`
+	MasterKey            Secret        `env:"MASTER_KEY" reload:"no" alias:"SECURITY_DB_ENCRYPTION_ENCRYPTION_KEY" help:"Key that seals secrets at rest: 32 bytes as base64, base64url or hex. Empty: the file master.key in DATA, made at the first start. Every node on one database needs the same one."`
+	MasterKeyOld         Secret        `env:"MASTER_KEY_OLD" reload:"no" alias:"SECURITY_DB_ENCRYPTION_DECRYPTION_KEYS" help:"Master keys from before, separated by commas, each with or without a name before it as name:key: they still open what gatehouse keys rewrap has not sealed anew. The file master.key.old in DATA is one more."`
+	CORSHeaders          []string      `env:"CORS_ALLOWED_HEADERS" scope:"tenant" check:"header" help:"Request headers browsers may send, besides the usual ones."`
+	CORSOrigins          []string      `env:"CORS_ALLOWED_ORIGINS" scope:"own" check:"origin" help:"Origins that may send credentials, besides the site's own."`
+	Dialect              string        `env:"DIALECT" scope:"tenant" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose manners to keep where the two contradict each other and the request does not tell."`
+	OutgoingAllowPrivate bool          `env:"OUTGOING_ALLOW_PRIVATE" reload:"no" envDefault:"false" help:"Let outgoing requests, such as those for mail templates, reach addresses that are not public. For development: it opens the inner network to whoever can name a URL."`
 }
 
 // Database says what the server remembers, and where.
@@ -77,16 +88,17 @@ type Database struct {
 	StatementTimeout   time.Duration `env:"DB_STATEMENT_TIMEOUT" envDefault:"3s" min:"100ms" max:"1h" help:"Longest time one statement may take."`
 	LockTimeout        time.Duration `env:"DB_LOCK_TIMEOUT" envDefault:"1s" min:"10ms" max:"1h" help:"Longest wait for a row that another is changing."`
 	TransactionTimeout time.Duration `env:"DB_TRANSACTION_TIMEOUT" envDefault:"5s" min:"100ms" max:"1h" help:"Longest time one operation on the database may take, with all its tries."`
-	EventsKeep         time.Duration `env:"EVENTS_KEEP" envDefault:"2160h" min:"0" help:"How long the audit trail is kept: 24h or more, or 0 for ever."`
+	SignupsKeep        time.Duration `env:"SIGNUPS_KEEP" reload:"yes" envDefault:"72h" min:"0" help:"How long somebody who signed up has to confirm it, before the account is deleted: 24h or more, or 0 for ever. Who was invited or made by an administrator stays."`
+	EventsKeep         time.Duration `env:"EVENTS_KEEP" reload:"yes" envDefault:"2160h" min:"0" help:"How long the audit trail is kept: 24h or more, or 0 for ever."`
 }
 
 // Site is the site whose users sign in.
 type Site struct {
-	URL           string   `env:"SITE_URL" check:"target" help:"Where users land when nothing else is asked for. Empty: API_EXTERNAL_URL."`
-	Redirects     []string `env:"URI_ALLOW_LIST" check:"pattern" help:"Patterns of other addresses users may be sent to, such as https://*.example.com/**."`
+	URL           string   `env:"SITE_URL" scope:"own" check:"target" help:"Where users land when nothing else is asked for. Empty: API_EXTERNAL_URL."`
+	Redirects     []string `env:"URI_ALLOW_LIST" scope:"own" check:"pattern" help:"Patterns of other addresses users may be sent to, such as https://*.example.com/**."`
 	DisableSignup bool     `env:"DISABLE_SIGNUP" envDefault:"false" help:"Nobody may sign up; invitations still work."`
 	Reveal        string   `env:"REVEAL_ACCOUNTS" oneof:"|nothing|hint|all" help:"How much strangers are told of who has an account. nothing: every request is answered alike, at the same cost. hint: the answer to a sign-up with a known address has no identities, and one for a code that may make no user says otp_disabled, as Supabase has it. all: errors say so, as Netlify had it. Empty: all where DIALECT is netlify, else nothing."`
-	DataSchema    string   `env:"USER_DATA_SCHEMA" help:"File with a JSON Schema for user_metadata. Data with keys it does not name, or of another type, are refused. Empty: any data."`
+	DataSchema    string   `env:"USER_DATA_SCHEMA" scope:"house" help:"File with a JSON Schema for user_metadata. Data with keys it does not name, or of another type, are refused. Empty: any data."`
 	CursorPages   bool     `env:"EXPERIMENTAL_CURSOR_PAGINATION_ENABLED" envDefault:"false" help:"The list of users goes by cursor where a request names neither page nor per_page. One that names a cursor or a limit always does."`
 	ManualLinking bool     `env:"SECURITY_MANUAL_LINKING_ENABLED" envDefault:"false" help:"Users may add and remove identities of their own."`
 }
@@ -97,32 +109,32 @@ type Password struct {
 	Required   CharacterSets `env:"PASSWORD_REQUIRED_CHARACTERS" help:"Sets of characters, separated by a colon: a password needs one of each. A colon inside a set is written \\:."`
 	Strength   string        `env:"PASSWORD_STRENGTH" oneof:"|none|whocares|easy|common|moderate|violence|nightmare" help:"Level a password must reach, by length in bytes and groups of characters (lower case, upper case, digits, others): easy 6 of 2, common 8 of 2, moderate 12 of 3, violence 16 of 4, nightmare 24 of 4. Empty: none."`
 	Common     bool          `env:"PASSWORD_COMMON_CHECK" envDefault:"true" help:"Refuse the commonest passwords, from a list inside the program and from PASSWORD_COMMON_LIST, and what is made of them by digits or signs behind, digits for letters, or twice in a row."`
-	CommonList string        `env:"PASSWORD_COMMON_LIST" help:"File with more of them, one on a line. Empty: common-passwords.txt in DATA, where there is one."`
+	CommonList string        `env:"PASSWORD_COMMON_LIST" scope:"house" help:"File with more of them, one on a line. Empty: common-passwords.txt in DATA, where there is one."`
 	HIBP       bool          `env:"PASSWORD_HIBP_ENABLED" envDefault:"false" help:"Refuse passwords that a service knows to be stolen. It is sent the first five digits of a hash, never the password."`
-	HIBPURL    string        `env:"PASSWORD_HIBP_URL" envDefault:"https://api.pwnedpasswords.com" check:"web" help:"That service: Have I Been Pwned, or a copy of one's own."`
+	HIBPURL    string        `env:"PASSWORD_HIBP_URL" scope:"house" envDefault:"https://api.pwnedpasswords.com" check:"web" help:"That service: Have I Been Pwned, or a copy of one's own."`
 	HIBPAgent  string        `env:"PASSWORD_HIBP_USER_AGENT" envDefault:"Gatehouse" help:"What the server calls itself there."`
 	HIBPClosed bool          `env:"PASSWORD_HIBP_FAIL_CLOSED" envDefault:"false" help:"When that service does not answer, no new password is taken."`
-	HashMemory int           `env:"PASSWORD_HASH_MEMORY" envDefault:"19456" min:"8" max:"4194304" help:"Memory of one Argon2id hash, in KiB."`
-	HashTime   int           `env:"PASSWORD_HASH_TIME" envDefault:"2" min:"1" max:"1000" help:"Passes of one Argon2id hash over its memory."`
-	HashSlots  int           `env:"PASSWORD_HASH_SLOTS" envDefault:"0" min:"0" max:"1024" help:"How many hashes may run at once; 0 means one for each processor core."`
-	HashWait   time.Duration `env:"PASSWORD_HASH_MAX_WAIT" envDefault:"5s" min:"0" help:"Longest wait for a slot, after which the client is asked to come back later."`
+	HashMemory int           `env:"PASSWORD_HASH_MEMORY" reload:"no" scope:"house" envDefault:"19456" min:"8" max:"4194304" help:"Memory of one Argon2id hash, in KiB."`
+	HashTime   int           `env:"PASSWORD_HASH_TIME" reload:"no" scope:"house" envDefault:"2" min:"1" max:"1000" help:"Passes of one Argon2id hash over its memory."`
+	HashSlots  int           `env:"PASSWORD_HASH_SLOTS" reload:"no" scope:"house" envDefault:"0" min:"0" max:"1024" help:"How many hashes may run at once; 0 means one for each processor core."`
+	HashWait   time.Duration `env:"PASSWORD_HASH_MAX_WAIT" reload:"no" scope:"house" envDefault:"5s" min:"0" help:"Longest wait for a slot, after which the client is asked to come back later."`
 }
 
 // JWT is what access tokens say and who signs them.
 type JWT struct {
-	Secret          Secret        `env:"JWT_SECRET" help:"Shared secret: when set, tokens are signed with it (HS256). At least 32 bytes; fewer is a warning, fewer than 16 or a published example is refused in public. Empty: the server makes its own key pairs (ES256)."`
-	Keys            Secret        `env:"JWT_KEYS" help:"JSON array of JWKs; exactly one has the key operation sign, the others verify."`
-	KeyID           string        `env:"JWT_KEY_ID" help:"Key id (kid) of JWT_SECRET."`
-	ValidMethods    []string      `env:"JWT_VALID_METHODS" help:"Algorithms accepted in tokens. Empty: those of the keys."`
+	Secret          Secret        `env:"JWT_SECRET" scope:"own" help:"Shared secret: when set, tokens are signed with it (HS256). At least 32 bytes; fewer is a warning, fewer than 16 or a published example is refused in public. Empty: the server makes its own key pairs (ES256)."`
+	Keys            Secret        `env:"JWT_KEYS" scope:"own" help:"JSON array of JWKs; exactly one has the key operation sign, the others verify."`
+	KeyID           string        `env:"JWT_KEY_ID" scope:"own" help:"Key id (kid) of JWT_SECRET."`
+	ValidMethods    []string      `env:"JWT_VALID_METHODS" scope:"own" help:"Algorithms accepted in tokens. Empty: those of the keys."`
 	Life            Seconds       `env:"JWT_EXP" envDefault:"3600" min:"1" help:"Life of an access token."`
 	Audience        string        `env:"JWT_AUD" envDefault:"authenticated" help:"Audience (aud) when the request names none."`
-	Issuer          string        `env:"JWT_ISSUER" help:"Issuer (iss). Empty: API_EXTERNAL_URL."`
+	Issuer          string        `env:"JWT_ISSUER" scope:"own" help:"Issuer (iss). Empty: API_EXTERNAL_URL."`
 	DefaultGroup    string        `env:"JWT_DEFAULT_GROUP_NAME" envDefault:"authenticated" help:"Role of new users."`
 	AdminGroup      string        `env:"JWT_ADMIN_GROUP_NAME" envDefault:"admin" help:"Role, in a user's own list of roles, that is an administrator."`
 	AdminRoles      []string      `env:"JWT_ADMIN_ROLES" envDefault:"service_role,supabase_admin" help:"Values of the role claim that are an administrator."`
 	RefreshLife     Seconds       `env:"JWT_REFRESH_TOKEN_LIFETIME" envDefault:"0" min:"0" help:"Life of a refresh token that is not used; 0 means no end."`
-	RotationOverlap time.Duration `env:"JWT_ROTATION_OVERLAP" envDefault:"24h" min:"0" help:"How long the next key is published before it signs, so that everyone who keeps a copy of the keys knows it by then."`
-	RotateEvery     time.Duration `env:"JWT_ROTATE_EVERY" envDefault:"2160h" min:"0" help:"How often the server makes itself a new signing key, when it signs with its own: more than twice JWT_ROTATION_OVERLAP; 0 means never."`
+	RotationOverlap time.Duration `env:"JWT_ROTATION_OVERLAP" scope:"house" envDefault:"24h" min:"0" help:"How long the next key is published before it signs, so that everyone who keeps a copy of the keys knows it by then."`
+	RotateEvery     time.Duration `env:"JWT_ROTATE_EVERY" scope:"house" envDefault:"2160h" min:"0" help:"How often the server makes itself a new signing key, when it signs with its own: more than twice JWT_ROTATION_OVERLAP; 0 means never."`
 }
 
 // Session says how long a sign-in lasts, and what a change of password asks
@@ -155,7 +167,7 @@ type Mailer struct {
 	OTPLength         int           `env:"MAILER_OTP_LENGTH" envDefault:"6" min:"6" max:"10" help:"Digits of a mailed code."`
 	LinkMode          string        `env:"MAILER_LINK_MODE" envDefault:"page" oneof:"page|direct" help:"page: a mailed link opens a page whose button finishes, so that mail scanners that follow links use nothing up. direct: the link finishes at once."`
 	LinkStyle         string        `env:"MAILER_LINK_STYLE" envDefault:"auto" oneof:"auto|netlify|supabase" help:"Whose links to mail. auto: as the client that asked expects."`
-	ExternalHosts     []string      `env:"MAILER_EXTERNAL_HOSTS" check:"host" help:"Values of X-Forwarded-Host that may become the host of mailed links."`
+	ExternalHosts     []string      `env:"MAILER_EXTERNAL_HOSTS" scope:"own" check:"host" help:"Values of X-Forwarded-Host that may become the host of mailed links."`
 	TemplateMaxAge    time.Duration `env:"MAILER_TEMPLATE_MAX_AGE" envDefault:"10m" min:"0" help:"How long a fetched template is kept."`
 	TemplateMaxSize   int           `env:"MAILER_TEMPLATE_MAX_SIZE" envDefault:"1000000" min:"1" help:"Largest template, in bytes."`
 	TemplateRetry     time.Duration `env:"MAILER_TEMPLATE_RETRY_INTERVAL" envDefault:"10s" min:"1ms" help:"Least time between two attempts at a template that cannot be had."`
@@ -204,7 +216,7 @@ type SMS struct {
 	Budget       int           `env:"SMS_DAILY_BUDGET" envDefault:"1000" min:"0" help:"Messages to everybody in a day; 0 means no limit. Each costs money, and some people earn it. When it is spent the event sms.budget_spent says so, once, and requests for more are refused."`
 	Countries    []string      `env:"SMS_COUNTRIES" check:"country" help:"Countries whose numbers are sent messages, as DE,AT,CH. Empty: every one. Numbers of premium services never are."`
 	Template     string        `env:"SMS_TEMPLATE" help:"Text of a message, a Go template with .Code. Empty: the built-in one, in the reader's language."`
-	TestOTP      []string      `env:"SMS_TEST_OTP" help:"Numbers that are sent nothing and whose code is always the same, as 491701234567:123456. Whoever knows the list is let in."`
+	TestOTP      []string      `env:"SMS_TEST_OTP" scope:"own" help:"Numbers that are sent nothing and whose code is always the same, as 491701234567:123456. Whoever knows the list is let in."`
 	TestOTPUntil Instant       `env:"SMS_TEST_OTP_VALID_UNTIL" help:"Until when those are good, as 2030-01-31T00:00:00Z. Empty: for ever."`
 
 	TwilioAccount     string `env:"SMS_TWILIO_ACCOUNT_SID" help:"Twilio: the account."`
@@ -260,18 +272,6 @@ type External struct {
 	OnlyTo []string `env:"EXTERNAL_EMAIL_AUTHORIZED_ADDRESSES" check:"address" help:"The only addresses that people may have mail sent to. Empty: any."`
 }
 
-// RateLimit says how often one client may ask.
-type RateLimit struct {
-	Limits       string  `env:"RATE_LIMITS" envDefault:"on" oneof:"on|off" help:"off lifts every limit. For tests: passwords and codes can then be guessed without end."`
-	Header       string  `env:"RATE_LIMIT_HEADER" check:"header" help:"Request header whose first part names the client; of X-Forwarded-For it is the last part, which the nearest proxy wrote. Only behind a proxy that sets it: a client that may set it itself escapes every limit. Empty: the address of the connection, or what a proxy on this machine says in X-Forwarded-For."`
-	OTP          float64 `env:"RATE_LIMIT_OTP" envDefault:"30" min:"1" help:"Requests for mail: sign-up, recovery, links, codes."`
-	TokenRefresh float64 `env:"RATE_LIMIT_TOKEN_REFRESH" envDefault:"150" min:"1" help:"Requests for tokens."`
-	Verify       float64 `env:"RATE_LIMIT_VERIFY" envDefault:"30" min:"1" help:"Attempts at a link or code."`
-	Anonymous    float64 `env:"RATE_LIMIT_ANONYMOUS_USERS" envDefault:"30" min:"1" help:"Anonymous users made from one address, in an hour."`
-	MailSent     Rate    `env:"RATE_LIMIT_EMAIL_SENT" envDefault:"0" help:"Mails that people ask for, in all: 30 is so many in an hour, 30/10m so many at once and one more every ten minutes. 0: no limit."`
-	SMSSent      Rate    `env:"RATE_LIMIT_SMS_SENT" envDefault:"0" help:"Likewise text messages. SMS_DAILY_BUDGET bounds them, too."`
-}
-
 // Cookie is the cookie of clients that ask for one.
 type Cookie struct {
 	Key  string  `env:"COOKIE_KEY" envDefault:"nf_jwt" check:"cookie" help:"Name of the cookie."`
@@ -281,8 +281,8 @@ type Cookie struct {
 // Log says what is written down, and how.
 type Log struct {
 	Level  Level  `env:"LOG_LEVEL" envDefault:"info" help:"Least important line written: debug, info, warn or error (trace, warning, fatal and panic are taken as the nearest of these)."`
-	File   string `env:"LOG_FILE" help:"File to append to. Empty: standard error."`
-	Format string `env:"LOG_FORMAT" envDefault:"auto" oneof:"auto|text|json" help:"auto: text on a terminal, else JSON."`
+	File   string `env:"LOG_FILE" reload:"no" help:"File to append to. Empty: standard error."`
+	Format string `env:"LOG_FORMAT" reload:"no" envDefault:"auto" oneof:"auto|text|json" help:"auto: text on a terminal, else JSON."`
 }
 
 // Loopback reports whether the server listens on a loopback address, so that
@@ -290,19 +290,22 @@ type Log struct {
 func (c *Config) Loopback() bool { return loopback(c.Server.Host) }
 
 // DevInbox reports whether mail is kept in the development inbox instead of
-// being sent: no mail server is set, mail is not off, and only this machine
-// reaches the server. On any other address the inbox would show everybody
+// being sent: no mail server and no hook is set, mail is not off, and only this
+// machine reaches the server. On any other address the inbox would show everybody
 // everybody's sign-in links.
 func (c *Config) DevInbox() bool {
-	return c.SMTP.Host == "" && c.Mailer.Mail == "" && c.Loopback()
+	return c.SMTP.Host == "" && !c.Hooks.SendEmail && c.Mailer.Mail == "" && c.Loopback()
 }
 
 // Listening fills in what follows from the address really listened on
 // (host:port, as net.Listener gives it): the external URL, the site's URL and
 // the issuer, each only when the operator left it empty.
-func (c *Config) Listening(addr string) {
+func (c *Config) Listening(addr string) { c.FollowFrom("http://" + addr) }
+
+// FollowFrom is Listening for an address as a URL.
+func (c *Config) FollowFrom(address string) {
 	if c.Server.ExternalURL == "" {
-		c.Server.ExternalURL = "http://" + addr
+		c.Server.ExternalURL = address
 	}
 	if c.Site.URL == "" {
 		c.Site.URL = c.Server.ExternalURL
@@ -336,6 +339,12 @@ func (m Mailer) LinkLife() time.Duration {
 		return m.OTPExp.Duration()
 	}
 	return time.Hour
+}
+
+// OlderKeys are the keys of MASTER_KEY_OLD.
+func (s Server) OlderKeys() [][]byte {
+	keys, _ := olderKeys(s.MasterKeyOld)
+	return keys
 }
 
 func loopback(host string) bool {

@@ -444,6 +444,9 @@ func (k *checker) database() {
 	if d.EventsKeep > 0 && d.EventsKeep < 24*time.Hour {
 		k.fault("EVENTS_KEEP", d.EventsKeep.String()+" is too small", "write 24h or more, or 0 for ever")
 	}
+	if d.SignupsKeep > 0 && d.SignupsKeep < 24*time.Hour {
+		k.fault("SIGNUPS_KEEP", d.SignupsKeep.String()+" is too small", "write 24h or more, or 0 for ever")
+	}
 	for _, t := range []*time.Duration{&d.ConnLifetime, &d.ConnIdle} {
 		if *t == 0 {
 			*t = never

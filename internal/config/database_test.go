@@ -345,7 +345,7 @@ func TestDatabase_poolAndTimeoutsAreRead(t *testing.T) {
 	}
 	want := config.Database{
 		Synchronous: "FULL", MaxConns: 20, MaxIdle: 5, ConnLifetime: time.Hour, ConnIdle: 10 * time.Minute, HealthCheck: 30 * time.Second,
-		StatementTimeout: 4 * time.Second, LockTimeout: 500 * time.Millisecond, TransactionTimeout: 8 * time.Second, EventsKeep: 24 * time.Hour,
+		StatementTimeout: 4 * time.Second, LockTimeout: 500 * time.Millisecond, TransactionTimeout: 8 * time.Second, EventsKeep: 24 * time.Hour, SignupsKeep: 72 * time.Hour,
 	}
 	if diff := cmp.Diff(want, c.Database); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -368,6 +368,7 @@ func TestDatabase_refusesNumbersThatMakeNoSense(t *testing.T) {
 		"GATEHOUSE_DB_STATEMENT_TIMEOUT=0":     "GATEHOUSE_DB_STATEMENT_TIMEOUT: 0s is out of bounds; write 100ms to 1h",
 		"GATEHOUSE_DB_LOCK_TIMEOUT=0":          "GATEHOUSE_DB_LOCK_TIMEOUT: 0s is out of bounds; write 10ms to 1h",
 		"GATEHOUSE_DB_TRANSACTION_TIMEOUT=61m": "GATEHOUSE_DB_TRANSACTION_TIMEOUT: 1h1m0s is out of bounds; write 100ms to 1h",
+		"GATEHOUSE_SIGNUPS_KEEP=23h59m":        "GATEHOUSE_SIGNUPS_KEEP: 23h59m0s is too small; write 24h or more, or 0 for ever",
 		"GATEHOUSE_EVENTS_KEEP=23h59m":         "GATEHOUSE_EVENTS_KEEP: 23h59m0s is too small; write 24h or more, or 0 for ever",
 		"GATEHOUSE_EVENTS_KEEP=-1h":            "GATEHOUSE_EVENTS_KEEP: -1h0m0s is too small; write 0 or more",
 	} {

@@ -57,6 +57,13 @@ func (e entry) where() string {
 // Both results are never nil. With faults in the report the Config must not
 // be used to serve.
 func Load(src Source) (*Config, *Report) {
+	b, r := LoadBase(src)
+	return b.Config, r
+}
+
+// LoadBase is Load for a server that has tenants: what it returns makes their
+// settings, too.
+func LoadBase(src Source) (*Base, *Report) {
 	r := &Report{}
 	sources := [][]entry{
 		environment(src.Environ),
@@ -64,7 +71,23 @@ func Load(src Source) (*Config, *Report) {
 		tree("gatehouse.yaml", file(src.Dir, "gatehouse.yaml", r), r),
 	}
 	all, later := settings(), unbuilt()
-	k := &checker{Config: &Config{}, Report: r, dir: src.Dir, given: pick(sources, append(all[:len(all):len(all)], later...), r), bad: map[string]bool{}}
+	given := pick(sources, append(all[:len(all):len(all)], later...), r)
+	told := read(given, src.Dir, r)
+	unknown(sources, all, later, r)
+	slices.SortStableFunc(r.Warnings[told.warnings:], func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
+	return &Base{Config: told.Config, given: given, dir: src.Dir}, r
+}
+
+// outcome is what read made of entries.
+type outcome struct {
+	*Config
+	warnings int // how many there were before those of names alone
+}
+
+// read makes a Config of the entries that count.
+func read(given map[string]entry, dir string, r *Report) outcome {
+	all, later := settings(), unbuilt()
+	k := &checker{Config: &Config{}, Report: r, dir: dir, given: given, bad: map[string]bool{}}
 	r.at = k.at
 	values := map[string]string{}
 	for name, e := range k.given {
@@ -83,11 +106,9 @@ func Load(src Source) (*Config, *Report) {
 		}
 	}
 	k.all()
-	told := len(r.Warnings)
+	out := outcome{k.Config, len(r.Warnings)}
 	k.unbuilt(later)
-	unknown(sources, all, later, r)
-	slices.SortStableFunc(r.Warnings[told:], func(a, b Note) int { return strings.Compare(a.Name, b.Name) })
-	return k.Config, r
+	return out
 }
 
 func environment(environ []string) []entry {
@@ -221,11 +242,12 @@ func of(key string) string {
 	return ""
 }
 
-// unknown warns, once for each name, of names that no setting reads.
+// unknown warns, once for each name, of names that no setting reads. Those
+// without a prefix are other programs' in the environment, and mistakes in a file.
 func unknown(sources [][]entry, all, later []setting, r *Report) {
-	var known, unbuilt []string
+	var known, bare, unbuilt []string
 	for _, s := range all {
-		known = append(known, s.names()...)
+		known, bare = append(known, s.names()...), append(bare, s.bare)
 	}
 	for _, s := range later {
 		unbuilt = append(unbuilt, s.name)
@@ -234,6 +256,9 @@ func unknown(sources [][]entry, all, later []setting, r *Report) {
 	for _, entries := range sources {
 		for _, e := range entries {
 			x := of(e.key)
+			if x == "" && e.place != "" && slices.Contains(known, e.key) && !slices.Contains(bare, e.key) {
+				r.warn(e.shown, "it has no prefix, ignored"+e.where(), "did you mean "+ours+e.key+"?")
+			}
 			if x == "" || told[e.key] || slices.Contains(known, x) || slices.Contains(unbuilt, x) {
 				continue
 			}

@@ -43,9 +43,10 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 	}
 	want := &config.Config{
 		Server: config.Server{Host: "127.0.0.1", Port: 8081, Data: "gatehouse-data", MaxRequestDuration: 10 * time.Second, Drain: 2 * time.Second, Dialect: "auto"},
+		HTTP:   config.HTTP{MaxConnections: 20000, MaxHeader: 65536, Idle: 2 * time.Minute}, Tenants: config.Tenants{Live: 500},
 		Database: config.Database{
 			Synchronous: "FULL", ConnLifetime: 30 * time.Minute, ConnIdle: 5 * time.Minute, HealthCheck: time.Minute,
-			StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 5 * time.Second, EventsKeep: 90 * 24 * time.Hour,
+			StatementTimeout: 3 * time.Second, LockTimeout: time.Second, TransactionTimeout: 5 * time.Second, EventsKeep: 90 * 24 * time.Hour, SignupsKeep: 72 * time.Hour,
 		},
 		Password: config.Password{MinLength: 6, Common: true, HIBPURL: "https://api.pwnedpasswords.com", HIBPAgent: "Gatehouse", HashMemory: 19456, HashTime: 2, HashWait: 5 * time.Second},
 		JWT:      config.JWT{Life: seconds(time.Hour), Audience: "authenticated", DefaultGroup: "authenticated", AdminGroup: "admin", AdminRoles: []string{"service_role", "supabase_admin"}, RotationOverlap: 24 * time.Hour, RotateEvery: 90 * 24 * time.Hour},
@@ -58,9 +59,15 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 		SMS:       config.SMS{OTPExp: seconds(10 * time.Minute), OTPLength: 6, MaxFrequency: time.Minute, PerHour: 5, PerDay: 20, Budget: 1000},
 		SMTP:      config.SMTP{Port: 587, MaxFrequency: time.Minute, TLS: "auto", Timeout: 15 * time.Second},
 		External:  config.External{Email: true, MagicLink: true, FlowLife: 5 * time.Minute},
-		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30, Anonymous: 30},
+		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30, Anonymous: 30, PasswordFree: 5, PasswordDelay: 15 * time.Minute},
+		Webhook:   config.Webhook{Retries: 3, Timeout: 5},
+		Captcha:   config.Captcha{Provider: "hcaptcha", Timeout: 10 * time.Second, WorkBits: 18},
 		Cookie:    config.Cookie{Key: "nf_jwt", Life: seconds(24 * time.Hour)},
 		Log:       config.Log{Format: "auto"},
+		Telemetry: config.Telemetry{
+			MetricsExporter: "prometheus", MetricsHost: "127.0.0.1", MetricsPort: 9100, TracingExporter: "opentelemetry", TracingHost: "localhost", TracingPort: 4318,
+			TracingProtocol: "http/protobuf", TracingService: "gatehouse", TracingRatio: 1, ProfilerHost: "localhost", ProfilerPort: 9998,
+		},
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("settings (-want +got):\n%s", diff)
@@ -332,10 +339,10 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 	_, r := config.Load(source(t,
 		[]string{
 			"GATEHOUSE_JWT_EXPP=1", "GATEHOUSE_SMPT_HOST=x", "GOTRUE_STIE_URL=x", "GATEHOUSE_ZZZZZZZZZZZZZZZZ=1",
-			"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=x", "GATEHOUSE_SAML_PRIVATE_KEY=x", "HOME=/", "OTHER_JWT_EXPP=1",
+			"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=x", "GATEHOUSE_SAML_PRIVATE_KEY=x", "HOME=/", "OTHER_JWT_EXPP=1", "SITE_URL=x",
 		},
 		map[string]string{
-			".env":           "\nGATEHOUSE_MAILER_AUTOCONFRIM=true\nGATEHOUSE_JWT_EXPP=2\nNODE_ENV=test\n",
+			".env":           "\nGATEHOUSE_MAILER_AUTOCONFRIM=true\nGATEHOUSE_JWT_EXPP=2\nNODE_ENV=test\nMETRICS_ENABLED=true\nDATABASE_URL=\n",
 			"gatehouse.yaml": "mailer:\n  otp_lengh: 7\n",
 		}))
 	if err := r.Err(); err != nil {
@@ -350,6 +357,7 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 		{"GATEHOUSE_ZZZZZZZZZZZZZZZZ", no, "see docs/config.md for all names"},
 		{"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID", later, ""},
 		{"GOTRUE_STIE_URL", no, "did you mean GOTRUE_SITE_URL?"},
+		{"METRICS_ENABLED", "it has no prefix, ignored (.env:5)", "did you mean GATEHOUSE_METRICS_ENABLED?"},
 		{"mailer.otp_lengh", no + " (gatehouse.yaml:2)", "did you mean mailer_otp_length?"},
 	}
 	if diff := cmp.Diff(want, r.Warnings); diff != "" {

@@ -14,14 +14,15 @@ func Markdown() []byte {
 	var b bytes.Buffer
 	b.WriteString(preface)
 	root := reflect.TypeFor[Config]()
-	all := settings()
+	all, who := settings(), scopes()
+	marks := map[scope]string{operator: "; *house*", ownOnly: "; *own*"}
 	for i := range root.NumField() {
 		section := root.Field(i)
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", section.Tag.Get("title"), section.Tag.Get("help"))
 		b.WriteString("| Setting | Type | Default | Also | Meaning |\n| --- | --- | --- | --- | --- |\n")
 		for _, s := range all {
 			if s.index[0] == i {
-				fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.name, s.kind(), code(s.fallback), s.also(), cell(s.help))
+				fmt.Fprintf(&b, "| `%s` | %s%s | %s | %s | %s |\n", s.name, s.kind(), marks[who[s.name]], code(s.fallback), s.also(), cell(s.help))
 			}
 		}
 	}
@@ -67,6 +68,8 @@ With nothing set at all you get a server for development on your own machine.
   a value as it is; double quotes know ` + "`\\n` `\\r` `\\t` `\\\\` `\\\"` `\\$`" + `. Nothing is expanded.
 - **` + "`gatehouse.yaml`" + `** is a tree whose keys, joined by ` + "`_`" + ` and in upper case, give ` + "`X`" + `: ` + "`mailer: {autoconfirm: true}`" + ` is
   ` + "`MAILER_AUTOCONFIRM`" + `. Names may be written whole, and lists as lists.
+- **Tenants.** What is marked *house* is set by the operator, for all tenants. What is marked *own* each tenant has of its own or not at
+  all, whatever the server has. All else is the server's until a tenant sets it.
 - **Faults.** The server tells every fault at once and refuses to start. The value of a
   secret is never shown.
 `

@@ -34,12 +34,12 @@ func TestMarkdown_isWhatTheDocsSay(t *testing.T) {
 func TestMarkdown_tellsEverySetting(t *testing.T) {
 	got := config.Markdown()
 	for _, want := range []string{
-		"| `PORT` | number, 0 to 65535 | `8081` | `API_PORT`, `PORT` (bare) |",
+		"| `PORT` | number, 0 to 65535; *house* | `8081` | `API_PORT`, `PORT` (bare) |",
 		"| `JWT_EXP` | seconds, 1 or more | `3600` |",
 		"| `MAILER_TEMPLATES_MAGIC_LINK` | text |",
 		"| `EXTERNAL_EMAIL_ENABLED` | true or false | `true` | `EXTERNAL_EMAIL_DISABLED` (the opposite) |",
 		"- `MFA_{TOTP,WEB_AUTHN}_{ENROLL_ENABLED,VERIFY_ENABLED}`\n",
-		"- `SECURITY_CAPTCHA_ENABLED`\n",
+		"- `API_EXPORT_SECRET`\n",
 		"| `SMTP_HEADERS` | JSON |", "| `SMS_TEST_OTP_VALID_UNTIL` | moment |", "| `RATE_LIMIT_EMAIL_SENT` | rate |",
 		"## Known names that do nothing here, and why\n", "| `DB_MIGRATIONS_PATH` | the migrations are inside the program | warning |\n",
 		"| `MAILER_EMAIL_VALIDATION_{BLOCKED_MX,SERVICE_URL}` | the mail that confirms an address is the check | fault |\n",

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -24,6 +25,8 @@ type setting struct {
 	min, max string
 	check    string // the text check its values must pass, see texts.go
 	help     string
+	scope    scope  // who may set it
+	restart  bool   // a server at work cannot take it over
 	door     bool   // not built, and people may come in without it who should not
 	never    string // why it will not be built
 
@@ -40,27 +43,46 @@ func (s setting) names() []string {
 	return names
 }
 
-// settings lists every leaf of Config in its order.
-func settings() []setting {
-	return leaves(reflect.TypeFor[Config](), nil, "", "%s")
+// settings lists every leaf of Config in its order. It is read from the tags
+// once, for it is asked for with every tenant that is put to work, and nobody
+// changes it.
+var settings = sync.OnceValue(func() []setting {
+	return leaves(reflect.TypeFor[Config](), nil, branch{help: "%s"})
+})
+
+// branch is what the leaves of a section have in common.
+type branch struct {
+	prefix, help string
+	scope        scope
+	restart      bool
 }
 
-func leaves(t reflect.Type, index []int, prefix, help string) []setting {
+func leaves(t reflect.Type, index []int, of branch) []setting {
 	var all []setting
 	for i := range t.NumField() {
 		f := t.Field(i)
 		at := append(index[:len(index):len(index)], i)
 		name, tagged := f.Tag.Lookup("env")
+		who := of.scope
+		if s, ok := f.Tag.Lookup("scope"); ok {
+			who = scope(s)
+		}
+		restart := of.restart
+		if s, ok := f.Tag.Lookup("reload"); ok {
+			restart = s == "no"
+		}
 		if !tagged {
 			within := "%s"
 			if p := f.Tag.Get("envPrefix"); p != "" {
 				within = f.Tag.Get("help")
 			}
-			all = append(all, leaves(f.Type, at, prefix+f.Tag.Get("envPrefix"), within)...)
+			all = append(all, leaves(f.Type, at, branch{of.prefix + f.Tag.Get("envPrefix"), within, who, restart})...)
 			continue
 		}
 		all = append(all, setting{
-			name:     prefix + name,
+			name:     of.prefix + name,
+			scope:    who,
+			restart:  restart,
 			aliases:  words(f.Tag.Get("alias"), ","),
 			bare:     f.Tag.Get("bare"),
 			negated:  f.Tag.Get("negated"),
@@ -69,7 +91,7 @@ func leaves(t reflect.Type, index []int, prefix, help string) []setting {
 			min:      f.Tag.Get("min"),
 			max:      f.Tag.Get("max"),
 			check:    f.Tag.Get("check"),
-			help:     strings.Replace(help, "%s", f.Tag.Get("help"), 1),
+			help:     strings.Replace(of.help, "%s", f.Tag.Get("help"), 1),
 			index:    at,
 			typ:      f.Type,
 		})

@@ -48,6 +48,9 @@ func text(check, v string) error {
 		return languageTag(v)
 	case "country":
 		return country(v)
+	case "network":
+		_, err := network(v)
+		return err
 	}
 	panic(fmt.Sprintf("config: there is no text check %q", check))
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -16,7 +17,7 @@ var unbuiltList string
 // name and does not have. Load warns of each one that asks for something; those
 // that would close a door are faults then. Only name, typ, door and never are
 // set; the typ is bool for a switch, else nil.
-func unbuilt() []setting {
+var unbuilt = sync.OnceValue(func() []setting {
 	var all []setting
 	for _, line := range unbuiltLines() {
 		for _, name := range expand(line.pattern) {
@@ -28,7 +29,7 @@ func unbuilt() []setting {
 		}
 	}
 	return all
-}
+})
 
 // unbuiltLine is one line of unbuilt.txt, whose head explains the words.
 type unbuiltLine struct {
@@ -51,7 +52,7 @@ func unbuiltLines() []unbuiltLine {
 
 // unbuilt tells of what was asked for and is not built. Most of it is no
 // fault: a server that is set up for more than this one can do should still
-// start. But whoever turned on a captcha or a hook that may say no believes a
+// start. But whoever turned on encryption or a hook that may say no believes a
 // door shut, and a warning among others would leave it open.
 func (k *checker) unbuilt(later []setting) {
 	for _, s := range later {

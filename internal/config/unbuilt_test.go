@@ -13,12 +13,7 @@ import (
 // doors are the settings without which somebody could come in who should not.
 func doors() []string {
 	return strings.Fields(`
-		SECURITY_CAPTCHA_ENABLED
-		HOOK_BEFORE_USER_CREATED_ENABLED HOOK_CUSTOM_ACCESS_TOKEN_ENABLED HOOK_PASSWORD_VERIFICATION_ATTEMPT_ENABLED
-		HOOK_MFA_VERIFICATION_ATTEMPT_ENABLED HOOK_SEND_EMAIL_ENABLED HOOK_SEND_SMS_ENABLED
-		WEBHOOK_URL
-		MAILER_EMAIL_VALIDATION_EXTENDED MAILER_EMAIL_VALIDATION_SERVICE_URL MAILER_EMAIL_VALIDATION_BLOCKED_MX
-		SECURITY_DB_ENCRYPTION_ENCRYPT MULTIINSTANCEMODE`)
+		MAILER_EMAIL_VALIDATION_EXTENDED MAILER_EMAIL_VALIDATION_SERVICE_URL MAILER_EMAIL_VALIDATION_BLOCKED_MX`)
 }
 
 func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
@@ -27,7 +22,7 @@ func TestUnbuilt_listsNothingThatIsBuilt(t *testing.T) {
 	if n := len(slices.Compact(slices.Clone(all))); n != len(all) {
 		t.Errorf("%d names stand in the list twice", len(all)-n)
 	}
-	for _, x := range []string{"MAILER_TEMPLATES_MFA_FACTOR_ENROLLED_NOTIFICATION", "WEBHOOK_TIMEOUT_SEC", "WEBHOOK_TIMEOUTSEC"} {
+	for _, x := range []string{"MAILER_TEMPLATES_MFA_FACTOR_ENROLLED_NOTIFICATION"} {
 		if !slices.Contains(all, x) {
 			t.Errorf("%s is not in the list", x)
 		}
@@ -75,16 +70,15 @@ func TestUnbuilt_refusesWhatWouldCloseADoor(t *testing.T) {
 		files   map[string]string
 		want    []string
 	}{
-		{[]string{"GATEHOUSE_WEBHOOK_URL=https://hook.example"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
+		{[]string{"GATEHOUSE_MAILER_EMAIL_VALIDATION_SERVICE_URL=https://mail.example"}, nil, []string{"GATEHOUSE_MAILER_EMAIL_VALIDATION_SERVICE_URL"}},
 		{[]string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=true"}, nil, []string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED"}},
-		{[]string{"GOTRUE_SECURITY_CAPTCHA_ENABLED=yes"}, nil, []string{"GOTRUE_SECURITY_CAPTCHA_ENABLED"}},
-		{[]string{"GATEHOUSE_WEBHOOK_URL=0"}, nil, []string{"GATEHOUSE_WEBHOOK_URL"}},
-		{nil, map[string]string{"gatehouse.yaml": "security: {captcha: {enabled: true}}\n"}, []string{"security.captcha.enabled"}},
+		{[]string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=yes"}, nil, []string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED"}},
+		{nil, map[string]string{"gatehouse.yaml": "mailer: {email_validation_extended: true}\n"}, []string{"mailer.email_validation_extended"}},
 		{nil, map[string]string{"gatehouse.yaml": "mailer_email_validation_blocked_mx: [a.example]\n"}, []string{"mailer_email_validation_blocked_mx"}},
-		{nil, map[string]string{".env": "GOTRUE_HOOK_SEND_EMAIL_ENABLED=1"}, []string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED"}},
+		{nil, map[string]string{".env": "GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=1"}, []string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED"}},
 		// What counts is what would be read: the environment takes back a file.
-		{[]string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED="}, map[string]string{".env": "GOTRUE_HOOK_SEND_EMAIL_ENABLED=1"}, nil},
-		{[]string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED=true"}, map[string]string{".env": "GATEHOUSE_HOOK_SEND_EMAIL_ENABLED=false"}, []string{"GOTRUE_HOOK_SEND_EMAIL_ENABLED"}},
+		{[]string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED="}, map[string]string{".env": "GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=1"}, nil},
+		{[]string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED=true"}, map[string]string{".env": "GATEHOUSE_MAILER_EMAIL_VALIDATION_EXTENDED=false"}, []string{"GOTRUE_MAILER_EMAIL_VALIDATION_EXTENDED"}},
 	} {
 		_, r := config.Load(source(t, tc.environ, tc.files))
 		if diff := cmp.Diff(tc.want, names(r.Faults)); diff != "" {
@@ -111,7 +105,7 @@ func TestUnbuilt_saysNothingOfWhatIsOff(t *testing.T) {
 		"GOTRUE_DB_CLEANUP_ENABLED=false":          true,
 		"GOTRUE_DB_CLEANUP_ENABLED=true":           false,
 		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=0s": true,
-		"GOTRUE_MULTIINSTANCEMODE=0":               true,
+		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=1":  false,
 		"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=false": true,
 		"GOTRUE_RATE_LIMIT_SSO=0":                  false,
 		"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=false":   false,

@@ -1,6 +1,7 @@
 // Package dialecttest plays transcripts: requests as they go over the wire and
 // the answers that must come back, against the real handler of an edge. Begin
-// with Each; mask.go is how an answer is compared with what was written down.
+// with Each; mask.go is how an answer is compared with what was written down,
+// describe.go how requests and answers are held against an OpenAPI document.
 //
 // A transcript is a txtar file. Its comment says in prose what it shows; after
 // it come steps, in order, of these kinds:
@@ -52,6 +53,9 @@ type Subject struct {
 	Advance func(time.Duration)
 	// Vars are known to the transcript from its first step.
 	Vars map[string]string
+	// Description is what the requests that work are held against; nil: nothing.
+	// Answers are held against it by a Handler of its Checked.
+	Description *Description
 }
 
 // Mail is what a transcript may keep of a message.
@@ -185,6 +189,12 @@ func (p *play) send(text string) error {
 	}
 	p.request, p.answer = text, httptest.NewRecorder()
 	p.subject.Handler.ServeHTTP(p.answer, r)
+	if d := p.subject.Description; d != nil && p.answer.Code < 300 && !preflight(r) {
+		err = d.Request(r, []byte(body))
+		if err != nil {
+			return fmt.Errorf("it works, but the description says otherwise: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -81,6 +81,12 @@ func allowed(a netip.Addr, allowPrivate bool) bool {
 	return global6.Contains(a) && !in(inner6)
 }
 
+// Guard is the same check for a dialer of another protocol (net.Dialer,
+// ControlContext), where a tenant names whom to call.
+func (c *Client) Guard() func(context.Context, string, string, syscall.RawConn) error {
+	return guard(c.opt.AllowPrivate)
+}
+
 // guard returns the check that the dialer runs on every address it is about to
 // connect to. It sits behind the resolver, so a name that answers differently
 // the second time (DNS rebinding), a number in odd notation and an alias all

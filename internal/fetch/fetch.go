@@ -58,6 +58,15 @@ type Options struct {
 	RootCAs *x509.CertPool
 }
 
+// Limits are the bounds of one use of a Client; zero values keep the Client's.
+type Limits struct {
+	Timeout  time.Duration // as in Options
+	MaxBytes int64         // as in Options
+	// MaxConcurrent gives the use slots of its own, so that it neither waits
+	// for others nor keeps them waiting. Zero: the slots are shared.
+	MaxConcurrent int
+}
+
 // Client makes guarded requests. It is safe for concurrent use.
 type Client struct {
 	opt   Options
@@ -151,13 +160,34 @@ func New(o Options) *Client {
 	}
 }
 
+// Within returns a Client for the same addresses over the same connections
+// with other limits.
+func (c *Client) Within(l Limits) *Client {
+	w := *c
+	if l.Timeout > 0 {
+		w.opt.Timeout = l.Timeout
+	}
+	if l.MaxBytes > 0 {
+		w.opt.MaxBytes = l.MaxBytes
+	}
+	if l.MaxConcurrent > 0 {
+		w.opt.MaxConcurrent = l.MaxConcurrent
+		w.slots = make(chan struct{}, l.MaxConcurrent)
+	}
+	return &w
+}
+
+// AllowsPrivate reports Options.AllowPrivate, so that a use that needs it can
+// say so at start instead of failing at every request.
+func (c *Client) AllowsPrivate() bool { return c.opt.AllowPrivate }
+
 // Get fetches rawURL and returns the body and header of a 2xx answer. Errors
 // are as of Do.
 func (c *Client) Get(ctx context.Context, rawURL string) (body []byte, header http.Header, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
 	if err != nil {
 		// The parser's own text repeats the whole URL, secrets in it included.
-		return nil, nil, &Error{Target: "unreadable URL", Reason: ErrRefused, detail: err}
+		return nil, nil, &Error{Target: "unreadable URL", Reason: ErrRefused, detail: bare(err)}
 	}
 	res, err := c.Do(ctx, req)
 	if err != nil {
@@ -197,7 +227,7 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, &Error{Target: target, Reason: reason(parent, ctx, err), detail: err}
+		return nil, &Error{Target: target, Reason: reason(parent, ctx, err), detail: bare(err)}
 	}
 	defer res.Body.Close()
 	// One byte more than allowed is asked for, so that a body that is too long
@@ -217,7 +247,8 @@ func (c *Client) Do(ctx context.Context, req *http.Request) (*Response, error) {
 	return r, nil
 }
 
-// Close ends the connections that are kept for later. The Client stays usable.
+// Close ends the connections that are kept for later, those of Clients made by
+// Within too. The Client stays usable.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // reason sorts err into one of the few things a caller may learn. parent is
@@ -233,6 +264,15 @@ func reason(parent, ctx context.Context, err error) error {
 		return ErrTimeout
 	}
 	return ErrUnreachable
+}
+
+// bare takes the URL out of err: net/http writes path and query in front of
+// every failure, and those of hooks and providers hold keys.
+func bare(err error) error {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		return ue.Err
+	}
+	return err
 }
 
 // targetOf is the part of u that may appear in messages.

@@ -165,6 +165,62 @@ func TestError_doesNotTellInnerAddress(t *testing.T) {
 	}
 }
 
+// The log line of a call that failed must not hold the key in its URL.
+func TestError_detailLeavesPathAndQueryOut(t *testing.T) {
+	gone := serve(t, func(http.ResponseWriter, *http.Request) {})
+	gone.Close()
+	for _, u := range []string{gone.URL + "/hunter2?key=hunter2", "http://a b/hunter2?key=hunter2"} {
+		_, _, err := open(t, Options{AllowPrivate: true}).Get(t.Context(), u)
+		var fe *Error
+		if !errors.As(err, &fe) {
+			t.Fatalf("%s: got %v, want an *Error", u, err)
+		}
+		if d := fe.Detail(); d == "" || strings.Contains(d, "hunter2") {
+			t.Errorf("%s: the detail is %q", u, d)
+		}
+	}
+}
+
+func TestWithin_hasLimitsOfItsOwn(t *testing.T) {
+	release := make(chan struct{})
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		w.Write(make([]byte, 10))
+	})
+	c := open(t, Options{AllowPrivate: true, MaxBytes: 5, MaxConcurrent: 1})
+	w := c.Within(Limits{MaxBytes: 10, MaxConcurrent: 1})
+	if body, _, err := w.Get(t.Context(), s.URL); err != nil || len(body) != 10 {
+		t.Errorf("got %d bytes, %v, want 10", len(body), err)
+	}
+	if _, _, err := c.Get(t.Context(), s.URL); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("the first client: got %v, want ErrTooLarge", err)
+	}
+	if _, _, err := c.Within(Limits{Timeout: 20 * time.Millisecond}).Get(t.Context(), s.URL+"/slow"); !errors.Is(err, ErrTimeout) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+
+	// The one slot of c is taken; w has its own, and a Client without shares.
+	c.slots <- struct{}{}
+	if _, _, err := w.Get(t.Context(), s.URL); err != nil {
+		t.Errorf("own slots: %v", err)
+	}
+	if _, _, err := c.Within(Limits{Timeout: 20 * time.Millisecond}).Get(t.Context(), s.URL); !errors.Is(err, ErrTimeout) {
+		t.Errorf("shared slots: got %v, want ErrTimeout", err)
+	}
+	<-c.slots
+	close(release)
+
+	inner := "https://127.0.0.1:9/"
+	if _, _, err := open(t, Options{}).Within(Limits{Timeout: time.Minute}).Get(t.Context(), inner); !errors.Is(err, ErrRefused) {
+		t.Errorf("the guard: got %v, want ErrRefused", err)
+	}
+}
+
 func TestGet_doesNotFollowRedirects(t *testing.T) {
 	var hits atomic.Int32
 	inner := serve(t, func(http.ResponseWriter, *http.Request) { hits.Add(1) })

@@ -21,3 +21,30 @@ func (l *Limiter) Len() int {
 	}
 	return n
 }
+
+// Settle waits until nothing is charged in the background.
+func (s *Shared) Settle() {
+	for {
+		s.ledger.mu.Lock()
+		done := s.ledger.flushing
+		s.ledger.mu.Unlock()
+		if done == nil {
+			return
+		}
+		<-done
+	}
+}
+
+// Len returns how many keys something is kept of.
+func (s *Shared) Len() int {
+	n := 0
+	for i := range s.shards {
+		s.accounts[i].mu.Lock()
+		n += len(s.accounts[i].kept)
+		s.accounts[i].mu.Unlock()
+		s.shards[i].mu.Lock()
+		n += len(s.shards[i].kept)
+		s.shards[i].mu.Unlock()
+	}
+	return n
+}

@@ -29,6 +29,10 @@ type Rate struct {
 	Events float64
 	Per    time.Duration
 	Burst  int
+	// Late has a Shared let events through before all nodes have counted them. It
+	// is for what everybody does all day and harms nobody a few times too often;
+	// never for guesses, or for what costs money.
+	Late bool
 }
 
 // interval returns the time one event takes to be forgotten, and the time a

@@ -13,11 +13,11 @@ type password struct{}
 func (password) Name() string { return "password" }
 
 func (password) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Verdict, error) {
-	id, hash, err := k.Password(ctx, in)
+	t, err := k.Password(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	ok, rehash, err := k.CheckPassword(ctx, hash, in.Password)
+	ok, rehash, err := k.CheckPassword(ctx, t, in.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -34,15 +34,15 @@ func (password) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Ve
 	}
 	return func(d *auth.Desk) (auth.Proof, error) {
 		if !ok {
-			return auth.Proof{}, auth.ErrDenied
+			return auth.Proof{}, d.WrongPassword(t, in.Password)
 		}
-		still, err := d.PasswordIs(id, hash, next)
+		still, err := d.PasswordIs(t, next)
 		if err != nil {
 			return auth.Proof{}, err
 		}
 		if !still {
 			return auth.Proof{}, auth.ErrMoved
 		}
-		return auth.Proof{UserID: id, AMR: "password", Provider: provider, Weak: k.WeakPassword(in.Password)}, nil
+		return auth.Proof{UserID: t.ID, AMR: "password", Provider: provider, Weak: k.WeakPassword(in.Password)}, nil
 	}, nil
 }

@@ -64,6 +64,7 @@ type Mail struct {
 	ID      string `json:"id"` // unique; the same at every attempt, so that a repeated delivery is recognisable
 	Kind    Kind   `json:"kind"`
 	To      string `json:"to"`                // one bare address
+	User    string `json:"user,omitempty"`    // the id of the user it is about; empty: whoever has the address
 	Netlify bool   `json:"netlify,omitempty"` // template variable Token is the link token, as Netlify GoTrue has it
 	Vars    Vars   `json:"vars"`
 	// Languages are the reader's, as BCP 47 tags, best first. They may come
@@ -77,13 +78,15 @@ type Mail struct {
 type Vars struct {
 	SiteURL         string         `json:"site_url,omitempty"` // empty: Options.SiteURL
 	ConfirmationURL string         `json:"confirmation_url,omitempty"`
-	NetlifyURL      string         `json:"netlify_url,omitempty"`  // link to the site: SITE_URL#confirmation_token=…
-	SupabaseURL     string         `json:"supabase_url,omitempty"` // link to the API: …/verify?token=…
-	Email           string         `json:"email,omitempty"`        // the user's present address
-	NewEmail        string         `json:"new_email,omitempty"`    // the address to be, for EmailChange
-	SendingTo       string         `json:"sending_to,omitempty"`   // empty: Mail.To
-	Token           string         `json:"token,omitempty"`        // six-digit code
-	TokenHash       string         `json:"token_hash,omitempty"`   // link token
+	NetlifyURL      string         `json:"netlify_url,omitempty"`    // link to the site: SITE_URL#confirmation_token=…
+	SupabaseURL     string         `json:"supabase_url,omitempty"`   // link to the API: …/verify?token=…
+	Email           string         `json:"email,omitempty"`          // the user's present address
+	NewEmail        string         `json:"new_email,omitempty"`      // the address to be, for EmailChange
+	SendingTo       string         `json:"sending_to,omitempty"`     // empty: Mail.To
+	Token           string         `json:"token,omitempty"`          // six-digit code
+	TokenHash       string         `json:"token_hash,omitempty"`     // link token
+	TokenNew        string         `json:"token_new,omitempty"`      // those of NewEmail, where one EmailChange carries
+	TokenHashNew    string         `json:"token_hash_new,omitempty"` // the questions to both addresses
 	RedirectTo      string         `json:"redirect_to,omitempty"`
 	Data            map[string]any `json:"data,omitempty"` // user metadata
 

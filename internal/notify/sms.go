@@ -34,8 +34,10 @@ const (
 
 // SMS is a text message as it waits in the queue.
 type SMS struct {
-	ID        string   `json:"id"` // unique; the same at every attempt
+	ID        string   `json:"id"`             // unique; the same at every attempt
+	User      string   `json:"user,omitempty"` // the id of the user it is about
 	Kind      SMSKind  `json:"kind"`
+	For       string   `json:"for,omitempty"`     // of a code: what the answer is to, "sms", "phone_change", "reauthentication"
 	To        string   `json:"to"`                // E.164 without +
 	Channel   string   `json:"channel,omitempty"` // ChannelSMS (also empty) or ChannelWhatsApp
 	Code      string   `json:"code,omitempty"`

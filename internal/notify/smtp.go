@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -48,6 +49,9 @@ type SMTPOptions struct {
 	Headers map[string][]string
 	// RootCAs are the certificate authorities to trust. Nil: the system's.
 	RootCAs *x509.CertPool
+	// Control judges each address before it is dialled, as that of net.Dialer
+	// does. Nil: any will do, which is for a host that the operator names.
+	Control func(ctx context.Context, network, address string, c syscall.RawConn) error
 	// Now is the clock for the Date header. Nil: time.Now.
 	Now func() time.Time
 }
@@ -150,7 +154,7 @@ func (s *SMTP) Send(ctx context.Context, m Mail, r Rendered) error {
 }
 
 func (s *SMTP) deliver(ctx context.Context, addr string, to mailbox, msg *mail.Msg) error {
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	raw, err := (&net.Dialer{ControlContext: s.opt.Control}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}

@@ -37,9 +37,12 @@ type Options struct {
 	// mend where it knows one. Nil: every fetch fails.
 	Fetch func(ctx context.Context, url string) ([]byte, error)
 	// ReadFile reads a file, or fails with fs.ErrNotExist. Nil: the file
-	// system. Where tenants choose Bodies it must find nothing, or they would
-	// mail themselves the server's files.
+	// system. Where tenants choose Bodies MayRead must keep it from them, or they
+	// would mail themselves the server's files.
 	ReadFile func(name string) ([]byte, error)
+	// MayRead says whether Bodies may name a file; one that may not be read is not
+	// there. Nil: any may.
+	MayRead func(name string) bool
 	// MaxAge is how long a fetched template is good. Zero: 10 min.
 	MaxAge time.Duration
 	// MaxSize is the most bytes of a template. Zero: 1,000,000.
@@ -92,6 +95,14 @@ func NewTemplates(o Options) *Templates {
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = func(name string) ([]byte, error) { return readFile(name, o.MaxSize) }
+	}
+	if read := o.ReadFile; o.MayRead != nil {
+		o.ReadFile = func(name string) ([]byte, error) {
+			if !o.MayRead(name) {
+				return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+			}
+			return read(name)
+		}
 	}
 	t := &Templates{opt: o, subjects: map[Kind]*texttemplate.Template{}, bodies: newSources()}
 	for _, kind := range Kinds() {

@@ -32,7 +32,7 @@ func (w *Worker) end(log *slog.Logger, d store.Delivery, fn func(*store.Tx) (boo
 
 // putBack makes a delivery due again after wait.
 func (w *Worker) putBack(log *slog.Logger, d store.Delivery, wait time.Duration, why error) {
-	log.Warn("outbox: not sent; it will be tried again", "in", wait.Round(time.Second), "err", why)
+	log.Warn("outbox: not sent; it will be tried again", "in", wait.Round(time.Second).String(), "err", why)
 	_ = w.write(log, d, func(tx *store.Tx) error { return tx.PutBackDelivery(d, tx.Now.Add(wait), why.Error()) })
 }
 

@@ -35,23 +35,32 @@ const (
 // It reports whether it was sent.
 func (w *Worker) deliver(ctx context.Context, d store.Delivery, until time.Time) bool {
 	log := w.opt.Log.With("id", d.ID, "kind", d.Kind, "try", d.Tries)
-	body, err := w.open(d)
+	post, err := w.opt.Post(ctx, d.Tenant)
+	if errors.Is(err, store.ErrNotFound) {
+		log.Warn("outbox: dropped, because its tenant is deleted")
+		w.drop(log, d)
+		return false
+	}
+	var body []byte
+	if err == nil {
+		body, err = post.open(d)
+	}
 	if w.lost(d) {
 		// A delivery that takes the process down must not do so for ever.
-		w.giveUp(log, d, body, fmt.Errorf("given up: leased %d times, and too often never finished", d.Tries-1))
+		w.giveUp(log, post, d, body, fmt.Errorf("given up: leased %d times, and too often never finished", d.Tries-1))
 		return false
 	}
 	if !d.ExpiresAt.IsZero() && !w.opt.DB.Now().Before(d.ExpiresAt) {
 		// A dead code only makes people ask for help.
 		log.Warn("outbox: dropped, because it expired before it could be sent")
 		if w.drop(log, d) {
-			w.unsent(log, d, body)
+			w.unsent(log, post, d, body)
 		}
 		return false
 	}
 	var p parcel
 	if err == nil {
-		p, err = w.unpack(d, body)
+		p, err = w.unpack(post, d, body)
 	}
 	if p.what != "" {
 		log = log.With(d.Kind, p.what)
@@ -72,12 +81,12 @@ func (w *Worker) deliver(ctx context.Context, d store.Delivery, until time.Time)
 	case errors.Is(err, errLate):
 		log.Warn("outbox: the lease ran out before sending; left to the next worker")
 	case notify.Permanent(err):
-		w.giveUp(log, d, body, scrub(err, p.secrets))
+		w.giveUp(log, post, d, body, scrub(err, p.secrets))
 	case ctx.Err() != nil:
 		// Cut off by our own end: not the delivery's fault.
 		w.putBack(log, d, 0, errors.New("cut off: the server was stopped while sending"))
 	case w.beyond(d) > 0:
-		w.giveUp(log, d, body, fmt.Errorf("given up after %d tries: %w", d.Tries, scrub(err, p.secrets)))
+		w.giveUp(log, post, d, body, fmt.Errorf("given up after %d tries: %w", d.Tries, scrub(err, p.secrets)))
 	default:
 		w.putBack(log, d, backOff(d), scrub(err, p.secrets))
 	}
@@ -94,7 +103,7 @@ type parcel struct {
 
 // unpack reads an opened body by its kind. What it says of one that it cannot
 // read must not quote it.
-func (w *Worker) unpack(d store.Delivery, body []byte) (parcel, error) {
+func (w *Worker) unpack(post *Post, d store.Delivery, body []byte) (parcel, error) {
 	switch d.Kind {
 	case store.DeliverMail:
 		var m notify.Mail
@@ -105,11 +114,11 @@ func (w *Worker) unpack(d store.Delivery, body []byte) (parcel, error) {
 		v := m.Vars
 		return parcel{
 			what:    string(m.Kind),
-			secrets: []string{m.To, v.Email, v.NewEmail, v.OldEmail, v.Phone, v.OldPhone, v.SendingTo, v.Token, v.TokenHash},
-			send:    func(ctx context.Context, until time.Time) error { return w.mail(ctx, m, until) },
+			secrets: []string{m.To, v.Email, v.NewEmail, v.OldEmail, v.Phone, v.OldPhone, v.SendingTo, v.Token, v.TokenHash, v.TokenNew, v.TokenHashNew},
+			send:    func(ctx context.Context, until time.Time) error { return w.mail(ctx, post, m, until) },
 		}, nil
 	case store.DeliverSMS:
-		if w.opt.Texter == nil || w.opt.Words == nil {
+		if post.Texter == nil || post.Words == nil {
 			return parcel{}, errors.New("no service for text messages is set up")
 		}
 		var m notify.SMS
@@ -119,44 +128,48 @@ func (w *Worker) unpack(d store.Delivery, body []byte) (parcel, error) {
 		m.ID = d.ID.String()
 		return parcel{
 			what: string(m.Kind), secrets: []string{m.To, m.Code},
-			send: func(ctx context.Context, until time.Time) error { return w.text(ctx, m, until) },
+			send: func(ctx context.Context, until time.Time) error { return w.text(ctx, post, m, until) },
 		}, nil
+	case store.DeliverHook:
+		if post.Tell != nil {
+			return parcel{secrets: texts(body), send: func(ctx context.Context, until time.Time) error { return w.tell(ctx, post, body, until) }}, nil
+		}
 	case store.DeliverTask:
-		if w.opt.Work != nil {
-			return parcel{secrets: texts(body), send: func(ctx context.Context, until time.Time) error { return w.work(ctx, d, body, until) }}, nil
+		if post.Work != nil {
+			return parcel{secrets: texts(body), send: func(ctx context.Context, until time.Time) error { return w.work(ctx, post, d, body, until) }}, nil
 		}
 	}
 	return parcel{}, errors.New("this version cannot deliver that kind") // written by a newer one, perhaps, that runs beside it
 }
 
 // mail renders and sends m.
-func (w *Worker) mail(ctx context.Context, m notify.Mail, until time.Time) error {
-	words, err := w.opt.Templates.Render(ctx, m)
+func (w *Worker) mail(ctx context.Context, post *Post, m notify.Mail, until time.Time) error {
+	words, err := post.Templates.Render(ctx, m)
 	if err != nil {
 		return fmt.Errorf("template: %w", err)
 	}
 	if !w.opt.DB.Now().Before(until) {
 		return errLate // paused meanwhile: it is another worker's, who will send it too
 	}
-	return w.opt.Sender.Send(ctx, m, words)
+	return post.Sender.Send(ctx, m, words)
 }
 
 // text renders and sends m.
-func (w *Worker) text(ctx context.Context, m notify.SMS, until time.Time) error {
-	words := w.opt.Words.Render(m)
+func (w *Worker) text(ctx context.Context, post *Post, m notify.SMS, until time.Time) error {
+	words := post.Words.Render(m)
 	if !w.opt.DB.Now().Before(until) {
 		return errLate
 	}
-	return w.opt.Texter.Text(ctx, m, words)
+	return post.Texter.Text(ctx, m, words)
 }
 
 // work does what a request left to be done. Its row goes in the transaction
 // that does it, so that it is done once, whoever else tries.
-func (w *Worker) work(ctx context.Context, d store.Delivery, body []byte, until time.Time) error {
+func (w *Worker) work(ctx context.Context, post *Post, d store.Delivery, body []byte, until time.Time) error {
 	if !w.opt.DB.Now().Before(until) {
 		return errLate
 	}
-	return w.opt.Work(ctx, d.Tenant, body, func(tx *store.Tx) error {
+	return post.Work(ctx, body, func(tx *store.Tx) error {
 		held, err := tx.DropDelivery(d)
 		if err == nil && !held {
 			err = errLate
@@ -165,10 +178,18 @@ func (w *Worker) work(ctx context.Context, d store.Delivery, body []byte, until 
 	})
 }
 
+// tell tells an operator's own service.
+func (w *Worker) tell(ctx context.Context, post *Post, body []byte, until time.Time) error {
+	if !w.opt.DB.Now().Before(until) {
+		return errLate
+	}
+	return post.Tell(ctx, body)
+}
+
 // giveUp buries a delivery and has what it was for taken back.
-func (w *Worker) giveUp(log *slog.Logger, d store.Delivery, body []byte, why error) {
+func (w *Worker) giveUp(log *slog.Logger, post *Post, d store.Delivery, body []byte, why error) {
 	if w.bury(log, d, why) {
-		w.unsent(log, d, body)
+		w.unsent(log, post, d, body)
 	}
 }
 
@@ -176,11 +197,11 @@ func (w *Worker) giveUp(log *slog.Logger, d store.Delivery, body []byte, why err
 // sent. Of a mail nothing is: its link has expired with it. It is called by the
 // worker alone whose lease held to the end, for another one may have sent the
 // message. The end of Run does not end it.
-func (w *Worker) unsent(log *slog.Logger, d store.Delivery, body []byte) {
-	if d.Kind != store.DeliverSMS || w.opt.Unsent == nil || body == nil {
+func (w *Worker) unsent(log *slog.Logger, post *Post, d store.Delivery, body []byte) {
+	if d.Kind != store.DeliverSMS || body == nil || post.Unsent == nil {
 		return
 	}
-	err := w.guarded(context.Background(), d, func(ctx context.Context) error { return w.opt.Unsent(ctx, d.Tenant, body) })
+	err := w.guarded(context.Background(), d, func(ctx context.Context) error { return post.Unsent(ctx, body) })
 	if err != nil {
 		log.Error("outbox: what an unsent message was for could not be taken back", "err", scrub(err, texts(body)))
 	}
@@ -219,11 +240,11 @@ func texts(body []byte) (list []string) {
 // permanent error; one sealed under another root key may open again, when the
 // operator brings the right key back, and so may what a newer version has
 // written by its own rules.
-func (w *Worker) open(d store.Delivery) ([]byte, error) {
-	if d.Kind != store.DeliverMail && d.Kind != store.DeliverSMS && d.Kind != store.DeliverTask {
+func (p *Post) open(d store.Delivery) ([]byte, error) {
+	if d.Kind != store.DeliverMail && d.Kind != store.DeliverSMS && d.Kind != store.DeliverTask && d.Kind != store.DeliverHook {
 		return nil, nil // unpack says so
 	}
-	body, err := w.opt.Root.Open(store.DeliverySeal, d.ID[:], d.Body)
+	body, err := p.Root.Open(store.DeliverySeal, d.ID[:], d.Body)
 	if errors.Is(err, secret.ErrWrongKey) {
 		return nil, fmt.Errorf("the body is %w", err)
 	}

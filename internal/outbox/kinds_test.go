@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -99,9 +98,24 @@ func (bare) Render(m notify.SMS) string { return "code " + m.Code }
 // handing is a worker with that crew, and with one hand.
 func (r *rig) handing(c *crew) *outbox.Worker {
 	c.db = r.db
-	o := r.options(&sender{})
-	o.Texter, o.Words, o.Work, o.Unsent, o.Workers = c, bare{}, c.Work, c.Unsent, 1
-	return outbox.New(o)
+	p := r.post(&sender{})
+	p.Texter, p.Words = c, bare{}
+	return outbox.New(r.by(c, p))
+}
+
+// by has a crew do each tenant's work, with one hand, and hear whose it was.
+func (r *rig) by(c *crew, p *outbox.Post) outbox.Options {
+	o := r.options(p)
+	o.Workers = 1
+	o.Post = func(_ context.Context, tenant store.TenantID) (*outbox.Post, error) {
+		own := *p
+		own.Work = func(ctx context.Context, body []byte, done func(*store.Tx) error) error {
+			return c.Work(ctx, tenant, body, done)
+		}
+		own.Unsent = func(ctx context.Context, body []byte) error { return c.Unsent(ctx, tenant, body) }
+		return &own, nil
+	}
+	return o
 }
 
 // leave commits a delivery of a kind, sealed as the core does it, for a tenant.
@@ -213,7 +227,7 @@ func TestDeliverNow_takesBackWhatAnUnsentTextWasFor(t *testing.T) {
 			w := r.handing(c)
 			if tc.mute {
 				c.db = r.db
-				w = outbox.New(outbox.Options{DB: r.db, Root: r.root, Work: c.Work, Unsent: c.Unsent, Log: slog.New(slog.NewTextHandler(r.log, nil))})
+				w = outbox.New(r.by(c, &outbox.Post{Root: r.root}))
 			}
 			tc.run(r, w)
 			r.count(0, tc.dead)
@@ -331,15 +345,15 @@ func TestDeliverNow_doesNotTextWhenTheLeaseIsOver(t *testing.T) {
 	r := newRig(t)
 	r.leave(store.TenantID{}, store.DeliverSMS, smsBody(t), time.Hour)
 	c, paused := &crew{}, false
-	w := outbox.New(outbox.Options{
-		DB: r.db, Root: r.root, Texter: c, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+	w := outbox.New(r.options(&outbox.Post{
+		Root: r.root, Texter: c,
 		Words: pausing{func() {
 			if !paused {
 				paused = true
 				r.clock.Advance(time.Minute)
 			}
 		}},
-	})
+	}))
 	r.deliver(w, 1)
 	if n := c.count("text"); n != 1 {
 		t.Errorf("texted %d times, want once: the first lease was over before", n)

@@ -34,7 +34,17 @@ type TextWords interface {
 
 // Options are what a Worker is made of.
 type Options struct {
-	DB        *store.DB
+	DB *store.DB
+	// Post is how a tenant's deliveries leave. An error puts what waits back.
+	Post func(ctx context.Context, tenant store.TenantID) (*Post, error)
+
+	Log     *slog.Logger  // nil: nobody hears
+	Workers int           // deliveries at one time; zero: 4
+	Lease   time.Duration // zero: 60 s. One delivery gets three quarters of it: more than the Sender's own limit
+}
+
+// Post is how the deliveries of one tenant leave.
+type Post struct {
 	Root      *secret.Root // opens the bodies
 	Templates Templates
 	Sender    notify.Sender
@@ -42,13 +52,11 @@ type Options struct {
 	Words     TextWords     // of text messages
 	// Work does what a request left to be done, in one transaction with done: a
 	// task is done once, though Work may be called again for one that failed.
-	Work func(ctx context.Context, tenant store.TenantID, body []byte, done func(*store.Tx) error) error
+	Work func(ctx context.Context, body []byte, done func(*store.Tx) error) error
+	// Tell tells an operator's own service; nil: there is none.
+	Tell func(ctx context.Context, body []byte) error
 	// Unsent hears of each text message that was given up for good.
-	Unsent func(ctx context.Context, tenant store.TenantID, body []byte) error
-
-	Log     *slog.Logger  // nil: nobody hears
-	Workers int           // deliveries at one time; zero: 4
-	Lease   time.Duration // zero: 60 s. One delivery gets three quarters of it: more than the Sender's own limit
+	Unsent func(ctx context.Context, body []byte) error
 }
 
 // Worker delivers. It is safe for concurrent use; any number of Workers, in any
@@ -108,7 +116,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case err != nil:
 			pause := min(time.Second<<min(failed, 10), worstPause)
 			failed++
-			w.opt.Log.Error("outbox: the database does not answer", "err", err, "again_in", pause)
+			w.opt.Log.Error("outbox: the database does not answer", "err", err, "again_in", pause.String())
 			sleep(ctx, nil, pause) // not to be woken: each signal would bring the next failure
 		default:
 			failed = 0

@@ -89,18 +89,24 @@ func (r *rig) add(d store.Delivery) {
 	}
 }
 
-func (r *rig) worker(s notify.Sender) *outbox.Worker { return outbox.New(r.options(s)) }
+func (r *rig) worker(s notify.Sender) *outbox.Worker { return outbox.New(r.options(r.post(s))) }
 
 // alone is a worker with one hand: while it delivers it takes nothing.
 func (r *rig) alone(s notify.Sender) *outbox.Worker {
-	o := r.options(s)
+	o := r.options(r.post(s))
 	o.Workers = 1
 	return outbox.New(o)
 }
 
-func (r *rig) options(s notify.Sender) outbox.Options {
+// post is how every tenant's mail leaves.
+func (r *rig) post(s notify.Sender) *outbox.Post {
+	return &outbox.Post{Root: r.root, Templates: notify.NewTemplates(notify.Options{}), Sender: s}
+}
+
+func (r *rig) options(p *outbox.Post) outbox.Options {
 	return outbox.Options{
-		DB: r.db, Root: r.root, Templates: notify.NewTemplates(notify.Options{}), Sender: s, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		DB: r.db, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Post: func(context.Context, store.TenantID) (*outbox.Post, error) { return p, nil },
 	}
 }
 
@@ -287,15 +293,15 @@ func TestDeliverNow_doesNotSendWhenTheLeaseIsOver(t *testing.T) {
 	r := newRig(t)
 	r.queue(mail("ada@example.com"), time.Hour)
 	s, paused := &sender{}, false
-	w := outbox.New(outbox.Options{
-		DB: r.db, Root: r.root, Sender: s, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+	w := outbox.New(r.options(&outbox.Post{
+		Root: r.root, Sender: s,
 		Templates: slowTemplates{func() {
 			if !paused {
 				paused = true
 				r.clock.Advance(time.Minute)
 			}
 		}},
-	})
+	}))
 	r.deliver(w, 1)
 	if got := len(s.attempts()); got != 1 {
 		t.Errorf("%d mails left, want 1: the first lease was over before sending", got)

@@ -47,6 +47,7 @@ type Pool struct {
 	turns   []*line          // the same lines, next turn first
 	lengths []int            // [n]: how many lines have n waiters, n ≥ 1; the last is not zero
 	mean    time.Duration    // moving average of how long the work takes
+	refused int64            // pieces of work, since the start
 }
 
 // line is where the waiters of one key stand, the next to be served first.
@@ -215,6 +216,7 @@ func (p *Pool) limit() int { return max(2*p.slots, int(p.maxWait*time.Duration(p
 
 // refusal estimates when the queue of now will have been served. p.mu is held.
 func (p *Pool) refusal() *BusyError {
+	p.refused++
 	wait := p.mean * time.Duration(p.waiting+1) / time.Duration(p.slots)
 	return &BusyError{RetryAfter: max(1, (wait+time.Second-1)/time.Second) * time.Second}
 }

@@ -55,6 +55,32 @@ func (r *Root) Open(purpose string, aad, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
+// SealRoot seals another root key under this one, for envelope encryption: a new
+// master key is put in place by sealing the root keys anew, and nothing else.
+// aad is as for Seal.
+func (r *Root) SealRoot(aad []byte, inner *Root) []byte {
+	return r.Seal(rootPurpose, aad, inner.key)
+}
+
+// OpenRoot returns the root key that SealRoot was given. Its errors are those of
+// Open.
+func (r *Root) OpenRoot(aad, sealed []byte) (*Root, error) {
+	key, err := r.Open(rootPurpose, aad, sealed)
+	if err != nil {
+		return nil, err
+	}
+	return NewRoot(key)
+}
+
+// rootPurpose is what root keys are sealed for.
+const rootPurpose = "root key"
+
+// SealedBy reports whether this root key sealed a value, by the id in it. It
+// does not say that the value opens.
+func (r *Root) SealedBy(sealed []byte) bool {
+	return len(sealed) >= sealHeader && sealed[0] == sealVersion && bytes.Equal(sealed[1:sealHeader], r.id[:])
+}
+
 // bind puts the header in front of aad, so that it cannot be altered either.
 func (r *Root) bind(aad []byte) []byte {
 	out := make([]byte, 0, sealHeader+len(aad))

@@ -67,6 +67,7 @@ type Known struct {
 	Hash            []byte // of their password; empty: they have none
 	EmailVerifiedAt time.Time
 	PhoneVerifiedAt time.Time
+	Here            bool // they have a session, alive or not yet swept, of the network that was asked about
 }
 
 // KnownByEmail returns who has that address: one statement.
@@ -75,14 +76,42 @@ func (tx *Tx) KnownByEmail(email string) (Known, error) { return tx.known(`u.ema
 // KnownByPhone returns who has that number.
 func (tx *Tx) KnownByPhone(phone string) (Known, error) { return tx.known(`u.phone = ?`, phone) }
 
+// KnownByEmailFrom is KnownByEmail, and tells in the same statement whether they
+// have been at a network before.
+func (tx *Tx) KnownByEmailFrom(email, network string) (Known, error) {
+	return tx.knownFrom(`u.email = ?`, email, network)
+}
+
+// KnownByPhoneFrom is KnownByEmailFrom for a number.
+func (tx *Tx) KnownByPhoneFrom(phone, network string) (Known, error) {
+	return tx.knownFrom(`u.phone = ?`, phone, network)
+}
+
 func (tx *Tx) known(where, arg string) (k Known, err error) {
+	return tx.knownWith("", where, arg)
+}
+
+func (tx *Tx) knownFrom(where, arg, network string) (k Known, err error) {
+	var here int
+	k, err = tx.knownWith(`, CASE WHEN EXISTS (SELECT 1 FROM sessions s`+tx.by("sessions_user")+` WHERE s.tenant_id = u.tenant_id AND s.user_id = u.id AND s.ip = ?) THEN 1 ELSE 0 END`,
+		where, arg, network, &here)
+	k.Here = here == 1
+	return k, err
+}
+
+// knownWith reads one more column along: first what it takes, then where it goes.
+func (tx *Tx) knownWith(column, where, arg string, more ...any) (k Known, err error) {
 	if arg == "" {
 		return k, ErrNotFound
 	}
 	var email, phone int64
-	err = tx.row(`SELECT u.id, c.data, u.email_verified_at, u.phone_verified_at FROM users u
+	args, dest := []any{tx.Tenant, arg}, []any{&k.ID, &k.Hash, &email, &phone}
+	if column != "" {
+		args, dest = append([]any{more[0]}, args...), append(dest, more[1])
+	}
+	err = tx.row(`SELECT u.id, c.data, u.email_verified_at, u.phone_verified_at`+column+` FROM users u
 		LEFT JOIN credentials c ON c.tenant_id = u.tenant_id AND c.kind = 'password' AND c.lookup = u.id
-		WHERE u.tenant_id = ? AND `+where, []any{tx.Tenant, arg}, &k.ID, &k.Hash, &email, &phone)
+		WHERE u.tenant_id = ? AND `+where, args, dest...)
 	k.EmailVerifiedAt, k.PhoneVerifiedAt = instant(email), instant(phone)
 	return k, err
 }

@@ -45,6 +45,8 @@ type DB struct {
 	names  names
 	limits timeouts
 	event  atomic.Int64 // tick of the last event this node has seen happen
+
+	watcher atomic.Pointer[func(string)] // see Watch
 }
 
 // engine is one kind of database at work. Only an engine's own files know how
@@ -86,6 +88,7 @@ type Tx struct {
 	c      conn
 	may    mode
 	spent  bool
+	done   []string // what Watch is to be told of after the commit
 }
 
 // mode is what a Tx may do.
@@ -118,14 +121,16 @@ func (db *DB) Read(ctx context.Context, tenant TenantID, fn func(*Tx) error) err
 // nil, and hand the verdict out after Write.
 func (db *DB) Write(ctx context.Context, tenant TenantID, fn func(*Tx) error) error {
 	return db.again(ctx, func() error {
-		return db.engine.write(ctx, func(c conn) error {
-			tx := db.tx(tenant, c, writes)
+		var tx *Tx
+		err := db.engine.write(ctx, func(c conn) error {
+			tx = db.tx(tenant, c, writes)
 			err := fn(tx)
 			if err == nil && tx.spent {
 				return errSpent
 			}
 			return err
 		})
+		return db.tell(tx, err)
 	})
 }
 
@@ -133,7 +138,12 @@ func (db *DB) Write(ctx context.Context, tenant TenantID, fn func(*Tx) error) er
 // one round trip, where a transaction of several costs two or three.
 func (db *DB) WriteOne(ctx context.Context, tenant TenantID, fn func(*Tx) error) error {
 	return db.again(ctx, func() error {
-		return db.engine.one(ctx, func(c conn) error { return fn(db.tx(tenant, c, alone)) })
+		var tx *Tx
+		err := db.engine.one(ctx, func(c conn) error {
+			tx = db.tx(tenant, c, alone)
+			return fn(tx)
+		})
+		return db.tell(tx, err)
 	})
 }
 

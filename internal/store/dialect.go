@@ -38,6 +38,10 @@ type dialect struct {
 	// IGNORE of MySQL does, would have two who count at one instant wait for each
 	// other.
 	orHold string
+	// orPass ends the INSERT of a counter that may be there already: then nothing
+	// happens. Empty: it is a duplicate, of which the server says nothing in its
+	// own log.
+	orPass string
 	// asText turns the JSON of a column into text that LIKE takes, with the
 	// column's name for %.
 	asText string
@@ -91,14 +95,17 @@ type names struct {
 
 // tables are the tables of the schema, which statements call by these names.
 var tables = map[string]bool{
-	"tenants": true, "server_values": true, "users": true, "identities": true, "credentials": true, "sessions": true,
+	"tenants": true, "tenant_hosts": true, "server_values": true, "users": true, "identities": true, "credentials": true, "sessions": true,
 	"challenges": true, "events": true, "outbox": true, "signing_keys": true, "leases": true, "user_counts": true, "counters": true,
+	"audit_queue": true, "audit_trail": true, "audit_heads": true, "audit_checkpoints": true,
+	"webhook_endpoints": true, "webhook_deliveries": true,
 }
 
 // indexes are those that statements name.
 var indexes = map[string]bool{
 	"identities_user": true, "sessions_user": true, "credentials_user": true, "challenges_user": true,
 	"challenges_sent": true, "events_user": true, "users_created": true,
+	"webhook_endpoints_next": true, "webhook_deliveries_queue": true, "webhook_deliveries_user": true, "webhook_deliveries_age": true,
 }
 
 // say returns a statement as this database wants it: tables by their full

@@ -20,10 +20,16 @@ type Event struct {
 	CreatedAt time.Time
 }
 
-// AddEvent inserts e.
+// AddEvent inserts e, and has it wait for its place in the audit trail.
 func (tx *Tx) AddEvent(e Event) error {
-	return tx.later(`INSERT INTO events (tenant_id, id, name, actor, user_id, session_id, ip, request_id, data, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		tx.Tenant, eventID(tx.db.nextEvent(tx.Now)), e.Name, e.Actor, e.UserID, e.SessionID, e.IP, e.RequestID, string(e.Data), micros(tx.Now))
+	tx.note(e.Name)
+	id := eventID(tx.db.nextEvent(tx.Now))
+	err := tx.later(`INSERT INTO events (tenant_id, id, name, actor, user_id, session_id, ip, request_id, data, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		tx.Tenant, id, e.Name, e.Actor, e.UserID, e.SessionID, e.IP, e.RequestID, string(e.Data), micros(tx.Now))
+	if err != nil {
+		return err
+	}
+	return tx.later(`INSERT INTO audit_queue (tenant_id, event_id) VALUES (?, ?)`, tx.Tenant, id)
 }
 
 // ticks are how many events fit in a microsecond, one after the other. More
@@ -57,15 +63,5 @@ func eventID(tick int64) EventID {
 
 // EventsOf returns the newest events that happened to a user.
 func (tx *Tx) EventsOf(user UserID, limit int) (list []Event, err error) {
-	err = tx.rows(`SELECT id, name, actor, user_id, session_id, ip, request_id, data, created_at FROM events`+tx.by("events_user")+`
-		WHERE tenant_id = ? AND user_id = ? ORDER BY id DESC LIMIT ?`, []any{tx.Tenant, user, limit},
-		func(scan func(...any) error) error {
-			var e Event
-			var at int64
-			err := scan(&e.ID, &e.Name, &e.Actor, &e.UserID, &e.SessionID, &e.IP, &e.RequestID, &e.Data, &at)
-			e.CreatedAt = instant(at)
-			list = append(list, e)
-			return err
-		})
-	return list, err
+	return tx.events(tx.by("events_user")+` WHERE tenant_id = ? AND user_id = ? ORDER BY id DESC LIMIT ?`, []any{tx.Tenant, user, limit})
 }

@@ -91,6 +91,9 @@ func ParseSessionID(s string) (SessionID, error) { return ParseID[sessionKind](s
 // ParseIdentityID reads the text form of an identity's id.
 func ParseIdentityID(s string) (IdentityID, error) { return ParseID[identityKind](s) }
 
+// ParseEventID reads the text form of an event's id.
+func ParseEventID(s string) (EventID, error) { return ParseID[eventKind](s) }
+
 // String returns the 36-character form.
 func (i ID[kind]) String() string { return uuid.UUID(i).String() }
 
@@ -99,6 +102,15 @@ func (i ID[kind]) IsZero() bool { return i == ID[kind]{} }
 
 // MarshalText makes ids readable in logs and JSON.
 func (i ID[kind]) MarshalText() ([]byte, error) { return []byte(i.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (i *ID[kind]) UnmarshalText(b []byte) error {
+	id, err := ParseID[kind](string(b))
+	if err == nil {
+		*i = id
+	}
+	return err
+}
 
 // Value implements driver.Valuer.
 func (i ID[kind]) Value() (driver.Value, error) { return i[:], nil }

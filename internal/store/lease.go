@@ -18,7 +18,6 @@ func NewHolder() (h Holder) {
 // The jobs that one node at a time does for all.
 const (
 	LeaseSweep = "sweep" // old rows go
-	LeaseKeys  = "keys"  // signing keys are made
 )
 
 // Lease takes a job, or keeps it, until tx.Now plus d, and reports whether it

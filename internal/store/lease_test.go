@@ -70,7 +70,7 @@ func TestLease_isKeptByItsHolderAndTakenAfterItRanOut(t *testing.T) {
 			{0, hers, false, "his, after that"},
 		} {
 			clock.Advance(step.after)
-			if got := lease(t, db, store.LeaseKeys, step.who); got != step.want {
+			if got := lease(t, db, "keys", step.who); got != step.want {
 				t.Errorf("asking for %s: %v, want %v", step.what, got, step.want)
 			}
 		}
@@ -101,7 +101,7 @@ func TestLease_aPausedHolderWritesNothing(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				mine, err := tx.Lease(store.LeaseKeys, h, time.Minute)
+				mine, err := tx.Lease("keys", h, time.Minute)
 				if err == nil && !mine {
 					err = errNotMine
 				}

@@ -20,7 +20,7 @@ import (
 func ourTables() []string {
 	return []string{
 		"tenants", "server_values", "users", "identities", "credentials", "sessions", "challenges", "events", "outbox",
-		"signing_keys", "leases", "user_counts", "counters",
+		"signing_keys", "leases", "user_counts", "counters", "audit_queue", "audit_trail", "audit_heads", "audit_checkpoints", "webhook_endpoints", "webhook_deliveries",
 	}
 }
 

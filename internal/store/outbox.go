@@ -89,6 +89,7 @@ const (
 	DeliverMail = "mail" // the body is a message to mail
 	DeliverSMS  = "sms"  // the body is a text message
 	DeliverTask = "task" // the body is what a request left to be done after its answer
+	DeliverHook = "hook" // the body is what an operator's own service is told
 )
 
 // DeliverySeal is the purpose bodies are sealed for; the delivery's id is

@@ -65,6 +65,8 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 		_, _ = tx.UserByEmail(u.Email)
 		_, _, _ = tx.UserPassword(u.ID)
 		_, _ = tx.KnownByEmail(u.Email)
+		_, _ = tx.KnownByEmailFrom(u.Email, "192.0.2.1")
+		_, _ = tx.KnownByPhoneFrom("491512345678", "192.0.2.1")
 		_, _, _ = tx.SessionUser(s.ID)
 		_, _ = tx.Session(s.ID)
 		_, _ = tx.Rotate(s.ID, 1, "", "")
@@ -89,7 +91,11 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 		for range 2 { // the second is one too many, which asks when the window ends
 			_, _ = tx.Count("name", u.ID[:], time.Hour, 1)
 		}
-		_, _ = tx.Uncount("name", u.ID[:]), tx.DropIdentity(i.ID)
+		_, _, _ = tx.Uncount("name", u.ID[:]), tx.DropIdentity(i.ID), tx.ClearFailures("name", u.ID[:])
+		other := counted{TenantID{}, "name", u.ID[:]}
+		_, _ = tx.take(other, time.Second, time.Minute)
+		_, _ = tx.failAgain(other, Failures{Free: 1, First: 1, Most: 2, Shut: 3, Keep: 4})
+		_, _, _, _ = tx.counter(other)
 		_, _ = tx.EventsOf(u.ID, 10)
 		_, _, _ = tx.UserPage(UserFilter{Limit: 1})
 		_, _, _ = tx.UserPage(UserFilter{Limit: 1, Offset: 1})
@@ -139,7 +145,7 @@ func TestSQLite_noStatementOfAUserWalksOverAll(t *testing.T) {
 			}
 		}
 	}
-	if counts != 4 {
-		t.Errorf("%d statements about a counter were looked at, want 4", counts)
+	if counts != 8 {
+		t.Errorf("%d statements about a counter were looked at, want 8", counts)
 	}
 }

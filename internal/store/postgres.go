@@ -24,6 +24,7 @@ var postgresDialect = &dialect{
 	holdFirst:  `SELECT 1 FROM users u WHERE u.tenant_id = ? AND % FOR NO KEY UPDATE`,
 	claim:      ` FOR UPDATE SKIP LOCKED`,
 	orHold:     ` ON CONFLICT (tenant_id, name, subject) DO UPDATE SET n = 0 WHERE FALSE`,
+	orPass:     ` ON CONFLICT DO NOTHING`,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
 	asText:     `%`,
 	clock:      `SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)`,

@@ -101,6 +101,9 @@ func (tx *Tx) Rotate(id SessionID, generation int64, ip, agent string) (bool, er
 	n, err := tx.exec(`UPDATE sessions SET generation = generation + 1, parent_rotated_at = rotated_at, rotated_at = ?, refreshed_at = ?, ip = ?, user_agent = ?
 		WHERE tenant_id = ? AND id = ? AND generation = ? AND ended_at = 0`,
 		micros(tx.Now), micros(tx.Now), ip, agent, tx.Tenant, id, generation)
+	if err == nil && n == 1 {
+		tx.note(Refreshed)
+	}
 	return n == 1, err
 }
 

@@ -21,6 +21,7 @@ import (
 var sqliteDialect = &dialect{
 	name: "sqlite", goose: goose.DialectSQLite3,
 	orHold:     ` ON CONFLICT (tenant_id, name, subject) DO UPDATE SET n = 0 WHERE FALSE`,
+	orPass:     ` ON CONFLICT DO NOTHING`,
 	countUsers: `INSERT INTO user_counts AS c (tenant_id, slot, n) VALUES (?, ?, ?) ON CONFLICT (tenant_id, slot) DO UPDATE SET n = c.n + excluded.n`,
 	by:         ` INDEXED BY %`,
 	byDropping: ` INDEXED BY %`,

@@ -56,6 +56,25 @@ func TestTrips_ofTheHotOperations(t *testing.T) {
 			{"a sign-in's look-up: KnownByEmail", 1, func() error {
 				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.KnownByEmail(ada.Email); return err })
 			}},
+			// A sign-in is four with these two and its Write: what is counted before the
+			// password is compared must be there before, for all nodes.
+			{"a sign-in's look-up, with whether they were here before: KnownByEmailFrom", 1, func() error {
+				return db.Read(t.Context(), home, func(tx *store.Tx) error { _, err := tx.KnownByEmailFrom(ada.Email, "192.0.2.1"); return err })
+			}},
+			{"a sign-in's try, of one who has not failed: CountFailure", 1, func() error {
+				n++
+				return second(db.CountFailure(t.Context(), home, "passwords", fmt.Append(nil, "subject ", n), slow))
+			}},
+			{"a request of a client who has asked before: Take", 1, func() error {
+				return second(db.Take(t.Context(), home, "requests", []byte("ada"), 1, time.Second, time.Hour))
+			}},
+			{"requests of many clients, counted afterwards: all together, then the commit", 2, func() error {
+				var list []store.Charge
+				for i := range 40 {
+					list = append(list, store.Charge{Tenant: home, Name: "requests", Subject: fmt.Append(nil, i), N: 2, Cost: time.Second, Full: db.Now(), Far: time.Hour})
+				}
+				return second(db.Charge(t.Context(), list))
+			}},
 			{"a sign-in's Write: hold and read, then all that it writes and the commit", 2, func() error {
 				return db.Write(t.Context(), home, func(tx *store.Tx) error {
 					u, _, err := tx.UserPassword(ada.ID)
@@ -64,7 +83,7 @@ func TestTrips_ofTheHotOperations(t *testing.T) {
 					}
 					u.LastSignInAt = tx.Now
 					next := store.Session{ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AMR: []byte(`[]`), CreatedAt: tx.Now, RefreshedAt: tx.Now}
-					return errors.Join(tx.AddSession(next), tx.CapSessions(u.ID, 10, store.SessionID{}, "too many"), tx.SetUser(&u), tx.SetIdentitySignIn(u.ID, "email"), tx.AddEvent(event))
+					return errors.Join(tx.AddSession(next), tx.CapSessions(u.ID, 10, store.SessionID{}, "too many"), tx.SetUser(&u), tx.SetIdentitySignIn(u.ID, "email"), tx.AddEvent(event), tx.ClearFailures("passwords", u.ID[:]))
 				})
 			}},
 			{"a sign-up that needs no mail: one for all", 1, func() error {

@@ -26,7 +26,7 @@ func TestWriteOne_commitsItsStatement(t *testing.T) {
 		// As one whose outcome nobody reads, and one that only reads.
 		err = errors.Join(
 			db.WriteOne(t.Context(), home, func(tx *store.Tx) error {
-				return tx.AddEvent(store.Event{Name: "hello", UserID: u.ID, Data: []byte(`{}`)})
+				return tx.AddDelivery(store.Delivery{ID: store.NewDeliveryID(), Kind: store.DeliverMail, Body: []byte("b")})
 			}),
 			db.WriteOne(t.Context(), home, func(tx *store.Tx) error { _, err := tx.User(u.ID); return err }),
 			db.WriteOne(t.Context(), home, func(*store.Tx) error { return nil }))
@@ -38,9 +38,9 @@ func TestWriteOne_commitsItsStatement(t *testing.T) {
 			if got.Generation != 2 || got.IP != "192.0.2.1" || !got.RotatedAt.Equal(clock.Now()) {
 				t.Errorf("the session afterwards: %+v", got)
 			}
-			events, err2 := tx.EventsOf(u.ID, 10)
-			if len(events) != 1 {
-				t.Errorf("%d events, want 1", len(events))
+			waiting, _, err2 := tx.CountDeliveries()
+			if waiting != 1 {
+				t.Errorf("%d deliveries, want 1", waiting)
 			}
 			return errors.Join(err, err2)
 		})
@@ -58,9 +58,8 @@ func TestWriteOne_commitsItsStatement(t *testing.T) {
 func TestWriteOne_refusesASecondStatement(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB, _ *storetest.Clock) {
 		u := addUser(t, db, "ada@example.com")
-		event := store.Event{Name: "second", UserID: u.ID, Data: []byte(`{}`)}
 		statements := map[string]func(tx *store.Tx) error{
-			"one that is put off": func(tx *store.Tx) error { return tx.AddEvent(event) },
+			"one that is put off": func(tx *store.Tx) error { return tx.SetIdentitySignIn(u.ID, "email") },
 			"one that is counted": func(tx *store.Tx) error { _, err := tx.EndSession(store.SessionID{}, "x"); return err },
 			"a read":              func(tx *store.Tx) error { _, err := tx.CountRole("member"); return err },
 		}

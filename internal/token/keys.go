@@ -103,12 +103,19 @@ func (k *Keys) List(now time.Time) (keys []Key, signing string) {
 }
 
 // Sign returns c as a compact JWS (RFC 7515 §7.1).
-func (k *Keys) Sign(c Claims, now time.Time) (string, error) {
+func (k *Keys) Sign(c Claims, now time.Time) (string, error) { return k.sign(&c, now) }
+
+// SignMap is Sign for claims that need not be those of Claims.
+func (k *Keys) SignMap(c map[string]any, now time.Time) (string, error) {
+	return k.sign(jwt.MapClaims(c), now)
+}
+
+func (k *Keys) sign(c jwt.Claims, now time.Time) (string, error) {
 	s := k.ring.Load().signer(now)
 	if s == nil {
 		return "", errors.New("token: no key that signs")
 	}
-	t := jwt.NewWithClaims(s.method, &c)
+	t := jwt.NewWithClaims(s.method, c)
 	if s.ID != "" {
 		t.Header["kid"] = s.ID
 	}

@@ -32,6 +32,7 @@ func (c *CORS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Add("Vary", "Origin")
 		if slices.Contains(c.Trusted, origin) {
+			LineOf(r).trusted = true
 			h.Set("Access-Control-Allow-Origin", origin)
 			h.Set("Access-Control-Allow-Credentials", "true")
 		} else {

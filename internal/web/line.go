@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/text/language"
 
 	"gatehouse/internal/auth"
 )
@@ -21,9 +20,13 @@ type Line struct {
 	RequestID string
 	Route     string // the pattern, not the path: paths hold ids
 	IP        string
+	Tenant    string        // id; empty: the default one
 	User      string        // id
 	Code      string        // what was refused
+	Limit     string        // the rate limit that refused it
+	Trace     string        // id of the trace the request is part of, where there is one
 	Err       error         // for the log alone
+	trusted   bool          // from a page of an origin that may send cookies
 	direct    bool          // from this machine and through no proxy
 	large     chan struct{} // places for large bodies, the Server's
 }
@@ -59,6 +62,10 @@ func (l *Line) route(r *http.Request) {
 	}
 }
 
+// Refused notes why a request was answered as it was, for those who answer
+// outside Handle.
+func (l *Line) Refused(err error) { l.failed(err) }
+
 func (l *Line) failed(err error) {
 	l.Code = string(auth.CodeOf(err))
 	var e *auth.Error
@@ -72,28 +79,17 @@ func (l *Line) failed(err error) {
 // Caller says who is asking.
 func Caller(r *http.Request) auth.Caller {
 	l := LineOf(r)
-	return auth.Caller{IP: l.IP, Agent: r.UserAgent(), RequestID: l.RequestID, Languages: languages(r)}
+	return auth.Caller{IP: l.IP, Agent: r.UserAgent(), RequestID: l.RequestID, AcceptLanguage: acceptLanguage(r), Device: deviceOf(r)}
 }
 
-// languages are those a client asks to be answered in, best first (RFC 9110
-// §12.5.4), as many as anybody reads.
-func languages(r *http.Request) []string {
-	const most, longest = 4, 512
-	header := r.Header.Get("Accept-Language")
-	if header == "" || len(header) > longest {
-		return nil
+// acceptLanguage is the header, unless it is longer than anybody reads (D07).
+func acceptLanguage(r *http.Request) string {
+	const longest = 512
+	h := r.Header.Get("Accept-Language")
+	if len(h) > longest {
+		return ""
 	}
-	tags, _, err := language.ParseAcceptLanguage(header)
-	if err != nil {
-		return nil
-	}
-	var list []string
-	for _, t := range tags[:min(len(tags), most)] {
-		if t != language.Und {
-			list = append(list, t.String())
-		}
-	}
-	return list
+	return h
 }
 
 // Server is what every request passes before and after its edge.
@@ -102,16 +98,25 @@ type Server struct {
 	Log             *slog.Logger
 	Now             func() time.Time
 	RequestIDHeader string        // taken over when present
-	AddressHeader   string        // holds the client's address, behind a proxy that sets it
+	Clients         Clients       // tells who they are
 	Timeout         time.Duration // of one request; 0: no end
 	Large           chan struct{} // its capacity is how many bodies over 64 KiB are in memory at one time; nil: any number
+
+	// Observe is told of every answer, Refused of every limit that refused one,
+	// and Trace of every request: it returns the context to serve it with, the id
+	// of its trace, and what is told of the answer. The route is the pattern,
+	// "none" when none matched. Nil: nobody is told.
+	Observe func(route, method string, status int, took time.Duration)
+	Refused func(limit string)
+	Trace   func(*http.Request) (ctx context.Context, id string, end func(route, method string, status int))
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := s.Now()
-	l := &Line{RequestID: requestID(r, s.RequestIDHeader), IP: ClientAddress(r, s.AddressHeader)}
-	l.direct = s.AddressHeader == "" && Direct(r)
+	l := &Line{RequestID: requestID(r, s.RequestIDHeader), IP: s.Clients.Of(r)}
+	l.direct = s.Clients.direct(r)
 	l.large = s.Large
+	r, traced := s.trace(r, l)
 	ctx := context.WithValue(r.Context(), lineKey{}, l)
 	if s.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -132,12 +137,40 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				http.Error(out, "internal error", http.StatusInternalServerError)
 			}
 		}
-		s.write(r, l, out.status, s.Now().Sub(start))
+		s.tell(r, l, out.status, s.Now().Sub(start), traced)
 		if aborted {
 			panic(v)
 		}
 	}()
 	s.Next.ServeHTTP(out, r.WithContext(ctx))
+}
+
+// trace begins the trace of a request, where there is one.
+func (s *Server) trace(r *http.Request, l *Line) (*http.Request, func(route, method string, status int)) {
+	if s.Trace == nil {
+		return r, nil
+	}
+	ctx, id, end := s.Trace(r)
+	l.Trace = id
+	return r.WithContext(ctx), end
+}
+
+// tell tells all who want to know how a request was answered.
+func (s *Server) tell(r *http.Request, l *Line, status int, took time.Duration, traced func(route, method string, status int)) {
+	route := l.Route
+	if route == "" {
+		route = "none"
+	}
+	if s.Observe != nil {
+		s.Observe(route, r.Method, status, took)
+	}
+	if s.Refused != nil && l.Limit != "" {
+		s.Refused(l.Limit)
+	}
+	if traced != nil {
+		traced(route, r.Method, status)
+	}
+	s.write(r, l, status, took)
 }
 
 func (s *Server) write(r *http.Request, l *Line, status int, took time.Duration) {
@@ -151,15 +184,24 @@ func (s *Server) write(r *http.Request, l *Line, status int, took time.Duration)
 	if !s.Log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 9)
+	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs,
 		slog.String("request_id", l.RequestID), slog.String("method", r.Method), slog.String("route", l.Route),
 		slog.Int("status", status), slog.Float64("took_ms", float64(took.Microseconds())/1000), slog.String("ip", l.IP))
+	if l.Tenant != "" {
+		attrs = append(attrs, slog.String("tenant", l.Tenant))
+	}
 	if l.User != "" {
 		attrs = append(attrs, slog.String("user", l.User))
 	}
 	if l.Code != "" {
 		attrs = append(attrs, slog.String("code", l.Code))
+	}
+	if l.Limit != "" {
+		attrs = append(attrs, slog.String("limit", l.Limit))
+	}
+	if l.Trace != "" {
+		attrs = append(attrs, slog.String("trace_id", l.Trace))
 	}
 	if l.Err != nil {
 		attrs = append(attrs, slog.String("err", l.Err.Error()))

@@ -131,13 +131,13 @@ func TestRequestID_isTakenOverOnlyIfItFitsOnOneLine(t *testing.T) {
 
 func TestCaller_isWhoTheLineSays(t *testing.T) {
 	var c auth.Caller
-	logged(Server{AddressHeader: "X-Client", RequestIDHeader: "X-Up"}, func(_ http.ResponseWriter, r *http.Request) { c = Caller(r) }, func(r *http.Request) {
+	logged(Server{Clients: Clients{Header: "X-Client"}, RequestIDHeader: "X-Up"}, func(_ http.ResponseWriter, r *http.Request) { c = Caller(r) }, func(r *http.Request) {
 		r.Header.Set("X-Client", "203.0.113.5")
 		r.Header.Set("X-Up", "r-1")
 		r.Header.Set("User-Agent", "browser")
 		r.Header.Set("Accept-Language", "fr;q=0.5, de-AT")
 	})
-	want := auth.Caller{IP: "203.0.113.5", Agent: "browser", RequestID: "r-1", Languages: []string{"de-AT", "fr"}}
+	want := auth.Caller{IP: "203.0.113.5", Agent: "browser", RequestID: "r-1", AcceptLanguage: "fr;q=0.5, de-AT"}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("Caller (-want +got):\n%s", diff)
 	}

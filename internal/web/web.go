@@ -13,6 +13,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -26,6 +28,7 @@ const (
 	maxDepth  = 32       // of nested JSON
 	maxKeys   = 1000     // of all objects of a body together
 	maxValues = 10_000   // of a body
+	maxFields = 100      // of a form
 	smallish  = 64 << 10 // bytes; of larger bodies only a few are held at one time
 )
 
@@ -71,6 +74,9 @@ func readJSON(w http.ResponseWriter, r *http.Request, v any, optional bool) erro
 // places, until done: a thousand of 1 MiB at once would fill the memory.
 func read(w http.ResponseWriter, r *http.Request) (b []byte, done func(), err error) {
 	done = func() {}
+	if r.ContentLength > MaxBody {
+		return nil, done, &auth.Error{Code: auth.BodyTooLarge}
+	}
 	all := http.MaxBytesReader(w, r.Body, MaxBody)
 	b, err = io.ReadAll(io.LimitReader(all, smallish))
 	if err == nil && len(b) == smallish {
@@ -78,13 +84,19 @@ func read(w http.ResponseWriter, r *http.Request) (b []byte, done func(), err er
 		if err != nil {
 			return nil, func() {}, err
 		}
-		var rest []byte
-		rest, err = io.ReadAll(all)
-		b = append(b, rest...)
+		// Grown step by step it would leave several times its size behind.
+		whole := bytes.NewBuffer(make([]byte, 0, max(r.ContentLength, smallish)+bytes.MinRead))
+		whole.Write(b)
+		_, err = whole.ReadFrom(all)
+		b = whole.Bytes()
 	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, done, &auth.Error{Code: auth.BodyTooLarge, Err: err}
+	}
+	var ours *auth.Error
+	if errors.As(err, &ours) { // a Valve's
+		return nil, done, ours
 	}
 	if err != nil {
 		return nil, done, &auth.Error{Code: auth.MalformedBody, Err: err, Params: map[string]any{"problem": "the body cannot be read"}}
@@ -130,11 +142,18 @@ func malformed(err error) error {
 	case errors.As(err, &kind) && kind.Field == "":
 		problem = "the body must be an object, not " + kind.Value
 	case errors.As(err, &kind):
-		problem = fmt.Sprintf("%s must be of another type than %s", kind.Field, kind.Value)
+		problem = fmt.Sprintf("%s must be of another type than %s", fieldName(kind.Field), kind.Value)
 	case errors.As(err, &syntax):
 		problem = fmt.Sprintf("invalid JSON at byte %d", syntax.Offset)
 	}
 	return &auth.Error{Code: auth.MalformedBody, Params: map[string]any{"problem": problem}}
+}
+
+// fieldName is a field as the client calls it: the decoder also names the structs
+// of ours that it is in, which no key is written like.
+func fieldName(path string) string {
+	parts := slices.DeleteFunc(strings.Split(path, "."), func(part string) bool { return part != strings.ToLower(part) })
+	return strings.Join(parts, ".")
 }
 
 // shape refuses JSON that would cost more to hold than its bytes say, before
@@ -224,12 +243,16 @@ func IsForm(r *http.Request) bool {
 //
 // Codes: MalformedBody, BodyTooLarge.
 func Form(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
-	err := r.ParseForm()
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return &auth.Error{Code: auth.BodyTooLarge, Err: err}
+	b, done, err := read(w, r)
+	defer done()
+	if err != nil {
+		return err
 	}
+	if bytes.Count(b, []byte("&")) >= maxFields {
+		return malformed(fmt.Errorf("more than %d fields", maxFields))
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	err = r.ParseForm()
 	if err != nil {
 		return &auth.Error{Code: auth.MalformedBody, Params: map[string]any{"problem": "the form cannot be read"}}
 	}
@@ -248,6 +271,7 @@ func JSON(w http.ResponseWriter, status int, v any) error {
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store") // RFC 6749 §5.1
 	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // a client that is gone cannot be told
 	return nil

@@ -160,7 +160,7 @@ func number(q url.Values, name string, unset int) (int, error) {
 func pageLinks(u *url.URL, page, size, total int, after string) string {
 	last := max(1, (total+size-1)/size)
 	asked := url.Values{}
-	for _, name := range []string{"filter", "sort"} {
+	for _, name := range []string{"filter", "sort", "query"} {
 		if v := u.Query().Get(name); v != "" {
 			asked.Set(name, v)
 		}

@@ -52,8 +52,8 @@ func TestAnswers_everyCodeHasOne(t *testing.T) {
 			if http.StatusText(status) == "" || status < 400 {
 				t.Errorf("%s is answered with the status %d", c, status)
 			}
-			if own := c == auth.Internal || c == auth.TimedOut || c == auth.Unavailable; (status >= 500) != own {
-				t.Errorf("%s is answered with %d: clients try again at a 5xx, so it is for faults of ours alone", c, status)
+			if own := slices.Contains(faults, c); (status >= 500) != own {
+				t.Errorf("%s is answered with %d: clients try again at a 5xx, so it is for faults of ours and of the operator's hooks alone", c, status)
 			}
 		}
 	}
@@ -62,11 +62,19 @@ func TestAnswers_everyCodeHasOne(t *testing.T) {
 	}
 }
 
+// faults are what no client can do anything about.
+var faults = []auth.Code{
+	auth.Internal, auth.TimedOut, auth.Unavailable, auth.HookFailed, auth.WebhookUnreachable, auth.WebhookTimeout, auth.WebhookFailed,
+}
+
 func TestOAuthCode_isOneOfTheStandards(t *testing.T) {
 	standard := []string{"invalid_grant", "invalid_request", "unsupported_grant_type", "server_error"} // RFC 6749 §5.2, and Netlify's
 	for _, c := range auth.Codes {
-		if got := oauthCode(c); !slices.Contains(standard, got) {
+		if got := oauthCode(c, answers[c].status); !slices.Contains(standard, got) {
 			t.Errorf("oauthCode(%s) = %q, want one of %q", c, got, standard)
+		}
+		if got := oauthCode(c, answers[c].status); (got == "server_error") != slices.Contains(faults, c) {
+			t.Errorf("oauthCode(%s) = %q, want server_error for faults alone", c, got)
 		}
 	}
 }

@@ -161,9 +161,36 @@ var codes = map[auth.Code]provoked{
 	auth.SMSRefused:           {422, "sms_send_failed", 422, withPhone, send("POST", "/otp", `{"phone":"+1 900 555 0100"}`)},
 	auth.TooMany:              {429, "over_request_rate_limit", 429, nil, guessing},
 	auth.Busy:                 {429, "over_request_rate_limit", 429, func(s *setup) { s.server.Large = make(chan struct{}) }, late("POST", "/signup", strings.Repeat(" ", 64<<10)+`{}`)},
+	auth.CaptchaFailed:        {400, "captcha_failed", 400, withCaptcha, send("POST", "/recover", `{"email":"a@example.com"}`)},
+	auth.HookRefused:          {404, "unknown", 404, hookSays(&auth.Error{Code: auth.HookRefused, Params: map[string]any{"status": 404, "problem": "not from here"}}), aSignUp},
+	auth.HookTimeout:          {422, "hook_timeout", 422, hookSays(&auth.Error{Code: auth.HookTimeout}), aSignUp},
+	auth.HookTimeoutRetry:     {422, "hook_timeout_after_retry", 422, hookSays(&auth.Error{Code: auth.HookTimeoutRetry}), aSignUp},
+	auth.HookTooLarge:         {422, "hook_payload_over_size_limit", 422, hookSays(&auth.Error{Code: auth.HookTooLarge}), aSignUp},
+	auth.HookContentType:      {400, "hook_payload_invalid_content_type", 400, hookSays(&auth.Error{Code: auth.HookContentType}), aSignUp},
+	auth.HookFailed:           {500, "unexpected_failure", 500, hookSays(&auth.Error{Code: auth.HookFailed}), aSignUp},
+	auth.WebhookRefused:       {422, "unexpected_failure", 422, hookSays(&auth.Error{Code: auth.WebhookRefused, Params: map[string]any{"problem": "validate"}}), aSignUp},
+	auth.WebhookUnreachable:   {502, "unexpected_failure", 502, hookSays(&auth.Error{Code: auth.WebhookUnreachable}), aSignUp},
+	auth.WebhookTimeout:       {504, "unexpected_failure", 504, hookSays(&auth.Error{Code: auth.WebhookTimeout}), aSignUp},
+	auth.WebhookFailed:        {500, "unexpected_failure", 500, hookSays(&auth.Error{Code: auth.WebhookFailed}), aSignUp},
 	auth.Unavailable:          {503, "unexpected_failure", 503, func(s *setup) { s.frail = true }, outOfOrder},
 	auth.TimedOut:             {504, "request_timeout", 504, nil, late("POST", "/recover", `{"email":"a@example.com"}`)},
+	auth.TenantTaken:          {422, "validation_failed", 400, nil, tenantTaken},
+	auth.TenantNotFound:       {404, "validation_failed", 404, nil, byOperator("GET", "/admin/tenants/nobody", "")},
+	auth.WebhookNotFound:      {404, "validation_failed", 404, nil, byAdmin("GET", "/admin/webhooks/0b0a0000-0000-4000-8000-00000000abcd", "")},
+	auth.DeliveryNotFound:     {404, "validation_failed", 404, nil, noDelivery},
+	auth.TooManyWebhooks:      {422, "validation_failed", 422, nil, fifty},
+	auth.SignMissing:          {400, "validation_failed", 400, nil, signed()},
+	auth.SignInvalid:          {400, "validation_failed", 400, nil, signed("rubbish")},
 }
+
+// hookSays has a hook of the operator's say no to every new user.
+func hookSays(why error) func(*setup) {
+	return func(s *setup) {
+		s.hooks.BeforeUser = func(context.Context, auth.Caller, *auth.User) (auth.Changed, error) { return auth.Changed{}, why }
+	}
+}
+
+var aSignUp = send("POST", "/signup", `{"email":"a@example.com","password":"correct horse"}`)
 
 func unconfirmed(by, contact string) func(*house) asks {
 	return func(h *house) asks {

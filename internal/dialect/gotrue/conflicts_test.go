@@ -14,6 +14,8 @@ import (
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/dialect/gotrue"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Where Netlify's server and Supabase's differ on one path there is one answer
@@ -24,8 +26,7 @@ import (
 var elsewhereConflicts = map[int]string{
 	30: "/authorize comes with the social providers", 31: "likewise", 32: "likewise", 33: "likewise",
 	34: "SAML has a step of its own", 35: "an unproved address of a provider comes with the social providers",
-	37: "webhooks and hooks have a step of their own", 39: "the audit list has a step of its own",
-	40: "several instances in one process have a step of their own",
+	37: "webhooks and hooks have a step of their own",
 	38: "names and defaults of variables are internal/config's, whose tests hold them",
 }
 
@@ -402,4 +403,22 @@ func TestConflict_C18_administratorsComeInThreeWays(t *testing.T) {
 	status(t, "a user whose role is admin", h.do("GET", "/admin/users", "", bearer(before)), http.StatusOK)
 	h = newHouse(t, func(s *setup) { s.policy.OperatorToken = "" })
 	status(t, "no operator token where none is set", h.do("GET", "/admin/users", "", "Authorization: Bearer "), http.StatusUnauthorized)
+}
+
+// Off unless an operator turns it on: then every request names its instance, and
+// instances are made at /instances. Without it the header means nothing.
+func TestConflict_C40_instancesAreNetlifysAlone(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	for _, header := range []string{nf, sb} {
+		a := h.do("GET", "/settings", "", header, "X-Nf-Sign: rubbish")
+		status(t, "a server of one tenant, asked with x-nf-sign", a, http.StatusOK)
+	}
+	front := h.instances()
+	a := front.do("POST", "/instances", `{"uuid":"one"}`, bearer(h.Policy().OperatorToken))
+	status(t, "an instance is made", a, http.StatusCreated)
+	_, err := gotrue.ReadSign([]string{sign(t, jwt.SigningMethodHS256, []byte(h.Policy().OperatorToken), jwt.MapClaims{"id": a.text("id")})}, h.Policy().OperatorToken, h.Clock.Now())
+	if err != nil {
+		t.Errorf("the instance that was made cannot be asked for: %v", err)
+	}
 }

@@ -81,6 +81,24 @@ var answers = map[auth.Code]answer{
 	auth.SMSRefused:           {422, "sms_send_failed", "No text message can be sent to this phone number", 0, ""},
 	auth.TooMany:              {429, "over_request_rate_limit", "Request rate limit reached", 0, "Rate limit exceeded"},
 	auth.Busy:                 {429, "over_request_rate_limit", "Too much at once, please try again shortly", 0, ""},
+	auth.TenantTaken:          {422, "validation_failed", "A tenant with this name, host or id exists already", 400, ""},
+	auth.TenantNotFound:       {404, "validation_failed", "Unable to locate site configuration", 0, ""},
+	auth.SignMissing:          {400, "validation_failed", "Operator microservice headers missing", 0, ""},
+	auth.SignInvalid:          {400, "validation_failed", "Operator microservice headers are invalid", 0, ""},
+	auth.HookRefused:          {403, "unknown", "A hook refused this request", 0, ""}, // what it says takes the place of all three: see ofHook
+	auth.HookTimeout:          {422, "hook_timeout", "Failed to reach hook within maximum time of 5.000000 seconds", 0, ""},
+	auth.HookTimeoutRetry:     {422, "hook_timeout_after_retry", "Service currently unavailable due to hook", 0, ""},
+	auth.HookTooLarge:         {422, "hook_payload_over_size_limit", "Payload size exceeds size limit", 0, ""},
+	auth.HookContentType:      {400, "hook_payload_invalid_content_type", "Invalid Content-Type: Missing Content-Type header", 0, ""},
+	auth.HookFailed:           {500, "unexpected_failure", "Unexpected failure, please check server logs for more information", 0, ""},
+	auth.WebhookRefused:       {422, "unexpected_failure", "Failed to handle signup webhook", 0, ""},
+	auth.WebhookUnreachable:   {502, "unexpected_failure", "Failed to send request for webhook", 0, ""},
+	auth.WebhookTimeout:       {504, "unexpected_failure", "Request timed out for webhook", 0, ""},
+	auth.WebhookFailed:        {500, "unexpected_failure", "Webhook returned malformed JSON", 0, ""},
+	auth.WebhookNotFound:      {404, "validation_failed", "Webhook endpoint not found", 0, ""},
+	auth.DeliveryNotFound:     {404, "validation_failed", "There is no such delivery that has ended", 0, ""},
+	auth.TooManyWebhooks:      {422, "validation_failed", "There are 50 webhook endpoints already", 0, ""},
+	auth.CaptchaFailed:        {400, "captcha_failed", "captcha protection: request disallowed (%s)", 0, ""},
 	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
 	auth.Unavailable:          {503, "unexpected_failure", "The service is not available at the moment, please try again shortly", 0, ""},
 	auth.TimedOut:             {504, "request_timeout", "Processing this request timed out, please retry after a moment.", 0, ""},
@@ -103,22 +121,42 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		e = &auth.Error{Code: auth.TimedOut}
 	}
 	an := answers[e.Code]
+	if e.Code == auth.HookRefused {
+		an = an.ofHook(e)
+	}
 	nf := a.manners(r) == Netlify
 	if nf {
 		an = an.asNetlify()
 	} else if e.Code == auth.UserBanned && r.URL.Path == "/token" || e.Code == auth.SessionExpired && r.URL.Path == "/token" {
 		an.status = http.StatusBadRequest
 	}
-	msg := words(an, e, a.Auth.Policy().RequiredCharacters)
+	var sets []string
+	if a.Auth != nil {
+		sets = a.Auth.Policy().RequiredCharacters
+	}
+	msg := words(an, e, sets)
 	web.RetryAfter(w, e)
 	if nf && (e.Code == auth.TokenInvalid || e.Code == auth.SessionGone || e.Code == auth.RefreshReused) {
 		a.clearCookie(w)
 	}
 	if r.URL.Path == "/token" && web.IsForm(r) && an.status != http.StatusTooManyRequests {
-		_ = web.JSON(w, oauthStatus(an.status), map[string]string{"error": oauthCode(e.Code), "error_description": msg})
+		_ = web.JSON(w, oauthStatus(an.status), map[string]string{"error": oauthCode(e.Code, an.status), "error_description": msg})
 		return
 	}
 	_ = web.JSON(w, an.status, a.body(w, r, an, e, msg))
+}
+
+// ofHook is the answer an operator's hook has chosen for its refusal.
+func (an answer) ofHook(e *auth.Error) answer {
+	status, _ := e.Params["status"].(int)
+	if status < 400 || status > 599 { // it must not become a success or a redirect
+		return an
+	}
+	an.status = status
+	if status == http.StatusInternalServerError {
+		an.code = "unexpected_failure"
+	}
+	return an
 }
 
 // asNetlify is the answer in the other family's words.
@@ -156,10 +194,12 @@ func (a *api) body(w http.ResponseWriter, r *http.Request, an answer, e *auth.Er
 func words(an answer, e *auth.Error, sets []string) string {
 	problem, _ := e.Params["problem"].(string)
 	switch e.Code {
-	case auth.InvalidInput:
-		if problem != "" {
+	case auth.InvalidInput, auth.InvalidCredentials, auth.HookRefused, auth.HookFailed:
+		if problem != "" { // of a hook: its own words
 			return problem
 		}
+	case auth.WebhookRefused:
+		return "Failed to handle " + problem + " webhook"
 	case auth.MalformedBody:
 		return an.msg + ": " + problem
 	case auth.WeakPassword:
@@ -175,6 +215,8 @@ func words(an answer, e *auth.Error, sets []string) string {
 			return "Password should contain at least one character of each: " + strings.Join(sets, ", ") + "."
 		}
 		return "Password is known to be weak and easy to guess, please choose a different one."
+	case auth.CaptchaFailed:
+		return fmt.Sprintf(an.msg, problem)
 	case auth.TooSoon, auth.SMSTooSoon:
 		return fmt.Sprintf(an.msg, web.Seconds(e.RetryAfter))
 	}
@@ -193,7 +235,10 @@ func isDate(s string) bool {
 
 // oauthCode is the code of RFC 6749 §5.2 for a failure of a form-encoded
 // /token.
-func oauthCode(c auth.Code) string {
+func oauthCode(c auth.Code, status int) string {
+	if status >= 500 {
+		return "server_error"
+	}
 	switch c {
 	case auth.MethodDisabled:
 		return "unsupported_grant_type"

@@ -7,8 +7,10 @@
 package gotrue
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"gatehouse/internal/auth"
@@ -31,6 +33,7 @@ type Options struct {
 	CookieLife  time.Duration
 	SMSProvider string // its name, for clients that ask
 	CursorPages bool   // lists of users go by cursor unless a request names a page
+	Work        Work   // what clients may solve instead of a captcha of others
 	Version     string
 }
 
@@ -46,50 +49,89 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &api{Options: o, external: u, csrf: http.NewCrossOriginProtection()}
-	mux := http.NewServeMux()
-	for pattern, f := range map[string]web.Func{
-		"GET /health":                a.health,
-		"GET /settings":              a.settings,
-		"GET /.well-known/jwks.json": a.jwks,
+	return &api{Options: o, external: u, csrf: http.NewCrossOriginProtection()}, nil
+}
 
-		"POST /signup":    a.limited("otp", a.signup),
-		"POST /token":     a.limited("token", a.token),
-		"GET /verify":     a.verifyPage,
-		"POST /verify":    a.limited("verify", a.verify),
-		"POST /recover":   a.limited("otp", a.recover),
-		"POST /resend":    a.limited("otp", a.resend),
-		"POST /otp":       a.limited("otp", a.otp),
-		"POST /magiclink": a.limited("otp", a.otp),
+// call handles a request for one API.
+type call func(*api, http.ResponseWriter, *http.Request) error
 
-		"GET /user":           a.signedIn(a.user),
-		"PUT /user":           a.limited("otp", a.signedIn(a.updateUser)),
-		"GET /reauthenticate": a.signedIn(a.reauthenticate),
-		"POST /logout":        a.signedIn(a.logout),
+type apiKey struct{}
 
-		"DELETE /user/identities/{id}": a.signedIn(a.unlink),
-		"GET /sessions":                a.signedIn(a.listSessions),
-		"PATCH /sessions/{id}":         a.signedIn(a.nameSession),
-		"DELETE /sessions/{id}":        a.signedIn(a.endSession),
+// ServeHTTP finds the route. The table is one for all APIs of the process, of
+// which each tenant at work has its own: it is large, and they are many.
+func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	mux().ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), apiKey{}, a)))
+}
 
-		"POST /invite":              a.admin(a.invite),
-		"GET /admin/users":          a.admin(a.listUsers),
-		"POST /admin/users":         a.admin(a.addUser),
-		"GET /admin/users/{id}":     a.admin(a.showUser),
-		"PUT /admin/users/{id}":     a.admin(a.setUser),
-		"DELETE /admin/users/{id}":  a.admin(a.dropUser),
-		"POST /admin/generate_link": a.admin(a.generateLink),
-
-		"GET /admin/users/{id}/sessions":              a.admin(a.listUserSessions),
-		"DELETE /admin/users/{id}/sessions":           a.admin(a.endUserSessions),
-		"DELETE /admin/users/{id}/sessions/{session}": a.admin(a.endUserSession),
-	} {
-		mux.Handle(pattern, web.Handle(f, a.fail))
+var mux = sync.OnceValue(func() *http.ServeMux {
+	m := http.NewServeMux()
+	for pattern, f := range routes() {
+		m.Handle(pattern, f.handler())
 	}
 	for pattern, f := range switchedOff() {
-		mux.Handle(pattern, web.Handle(f, a.fail))
+		m.Handle(pattern, f.handler())
 	}
-	return mux, nil
+	return m
+})
+
+func (f call) handler() http.Handler {
+	of := func(r *http.Request) *api { return r.Context().Value(apiKey{}).(*api) }
+	return web.Handle(
+		func(w http.ResponseWriter, r *http.Request) error { return f(of(r), w, r) },
+		func(w http.ResponseWriter, r *http.Request, err error) { of(r).fail(w, r, err) })
+}
+
+// routes is the route table. api/openapi.yaml describes each of them.
+func routes() map[string]call {
+	return map[string]call{
+		"GET /health":                (*api).health,
+		"GET /settings":              (*api).settings,
+		"GET /.well-known/jwks.json": (*api).jwks,
+		"GET /captcha":               limited("captcha", (*api).challenge),
+		"GET /captcha/pow.js":        (*api).workScript,
+
+		"POST /signup":    limited("otp signup", (*api).signup),
+		"POST /token":     limited("token", (*api).token),
+		"GET /verify":     (*api).verifyPage,
+		"POST /verify":    limited("verify", (*api).verify),
+		"POST /recover":   limited("otp recover", (*api).recover),
+		"POST /resend":    limited("otp resend", (*api).resend),
+		"POST /otp":       limited("otp otp", (*api).otp),
+		"POST /magiclink": limited("otp magiclink", (*api).otp),
+
+		"GET /user":           signedIn((*api).user),
+		"PUT /user":           limited("otp user", signedIn((*api).updateUser)),
+		"GET /reauthenticate": signedIn((*api).reauthenticate),
+		"POST /logout":        signedIn((*api).logout),
+
+		"DELETE /user/identities/{id}": signedIn((*api).unlink),
+		"GET /sessions":                signedIn((*api).listSessions),
+		"PATCH /sessions/{id}":         signedIn((*api).nameSession),
+		"DELETE /sessions/{id}":        signedIn((*api).endSession),
+
+		"POST /invite":              admin((*api).invite),
+		"GET /admin/users":          admin((*api).listUsers),
+		"POST /admin/users":         admin((*api).addUser),
+		"GET /admin/users/{id}":     admin((*api).showUser),
+		"PUT /admin/users/{id}":     admin((*api).setUser),
+		"DELETE /admin/users/{id}":  admin((*api).dropUser),
+		"POST /admin/generate_link": admin((*api).generateLink),
+		"GET /admin/audit":          admin((*api).audit),
+
+		"GET /admin/webhooks":                                 admin((*api).listWebhooks),
+		"POST /admin/webhooks":                                admin((*api).addWebhook),
+		"GET /admin/webhooks/{id}":                            admin((*api).showWebhook),
+		"PUT /admin/webhooks/{id}":                            admin((*api).setWebhook),
+		"DELETE /admin/webhooks/{id}":                         admin((*api).dropWebhook),
+		"POST /admin/webhooks/{id}/rotate":                    admin((*api).rotateWebhook),
+		"POST /admin/webhooks/{id}/replay":                    admin((*api).replayDead),
+		"GET /admin/webhooks/{id}/deliveries":                 admin((*api).listDeliveries),
+		"POST /admin/webhooks/{id}/deliveries/{event}/replay": admin((*api).replayDelivery),
+
+		"GET /admin/users/{id}/sessions":              admin((*api).listUserSessions),
+		"DELETE /admin/users/{id}/sessions":           admin((*api).endUserSessions),
+		"DELETE /admin/users/{id}/sessions/{session}": admin((*api).endUserSession),
+	}
 }
 
 // Flow returns how links in mails look that no request of this edge caused.
@@ -106,37 +148,38 @@ func Flow(o Options) (func(*http.Request) auth.Flow, error) {
 	}, nil
 }
 
-// limited spends a request of a named limit before anything else happens.
-func (a *api) limited(name string, f web.Func) web.Func {
-	return func(w http.ResponseWriter, r *http.Request) error {
+// limited spends a request of a named limit before anything else happens. Where
+// one rate is that of several calls each counts by itself.
+func limited(name string, f call) call {
+	return func(a *api, w http.ResponseWriter, r *http.Request) error {
 		err := a.Limits.Take(r, name)
 		if err != nil {
 			return err
 		}
-		return f(w, r)
+		return f(a, w, r)
 	}
 }
 
 // signedIn reads the bearer of an access token.
-func (a *api) signedIn(f func(http.ResponseWriter, *http.Request, *auth.Viewer) error) web.Func {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func signedIn(f func(*api, http.ResponseWriter, *http.Request, *auth.Viewer) error) call {
+	return func(a *api, w http.ResponseWriter, r *http.Request) error {
 		v, err := a.Auth.Authenticate(r.Context(), web.Caller(r), web.Bearer(r))
 		if err != nil {
 			return err
 		}
 		web.LineOf(r).User = v.User.ID.String()
-		return f(w, r, v)
+		return f(a, w, r, v)
 	}
 }
 
 // admin reads the bearer of the operator's rights.
-func (a *api) admin(f func(http.ResponseWriter, *http.Request, auth.Caller) error) web.Func {
-	return func(w http.ResponseWriter, r *http.Request) error {
+func admin(f func(*api, http.ResponseWriter, *http.Request, auth.Caller) error) call {
+	return func(a *api, w http.ResponseWriter, r *http.Request) error {
 		c, err := a.Auth.Administrator(r.Context(), web.Caller(r), web.Bearer(r))
 		if err != nil {
 			return err
 		}
 		web.LineOf(r).User = c.Actor
-		return f(w, r, c)
+		return f(a, w, r, c)
 	}
 }

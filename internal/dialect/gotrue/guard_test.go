@@ -25,7 +25,7 @@ func TestLimits_countEachClientByTheProxysHeader(t *testing.T) {
 	for name, send := range limitedCalls {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHouse(t, func(s *setup) { s.server.AddressHeader = "X-Client" })
+			h := newHouse(t, func(s *setup) { s.server.Clients.Header = "X-Client" })
 			h.newUser("anna@example.com")
 			next := addresses() // what is counted by address is not what this is about
 			from := func(headers ...string) answer { return send(h, next(), headers...) }
@@ -117,7 +117,7 @@ func TestLimits_anonymousUsersAreThirtyAnHour(t *testing.T) {
 
 func TestLimits_leavingTheHeaderOutIsNoWayRound(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(s *setup) { s.server.AddressHeader = "X-Client" })
+	h := newHouse(t, func(s *setup) { s.server.Clients.Header = "X-Client" })
 	last := 0
 	for range 31 {
 		last = h.do("POST", "/token?grant_type=password", `{"email":"anna@example.com","password":"wrong"}`).Code
@@ -129,7 +129,7 @@ func TestLimits_leavingTheHeaderOutIsNoWayRound(t *testing.T) {
 
 func TestLimits_aNetworkIsOneClient(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(s *setup) { s.server.AddressHeader = "X-Client" })
+	h := newHouse(t, func(s *setup) { s.server.Clients.Header = "X-Client" })
 	last := 0
 	for i := range 31 {
 		last = h.do("POST", "/token?grant_type=password", `{}`, fmt.Sprintf("X-Client: 2001:db8::%x", i+1)).Code
@@ -351,7 +351,7 @@ func TestLog_holdsNothingOfAWholeFlow(t *testing.T) {
 }
 
 func logIsNotForged(t *testing.T) {
-	h := newHouse(t, func(s *setup) { s.server.RequestIDHeader, s.server.AddressHeader = "X-Request-Id", "X-Client" })
+	h := newHouse(t, func(s *setup) { s.server.RequestIDHeader, s.server.Clients.Header = "X-Request-Id", "X-Client" })
 	const forged = "x\nlevel=ERROR msg=forged\r\nSet-Cookie: forged=1"
 	r := newRequest("POST", "/token?grant_type=forged", strings.NewReader(`{"email":"forged"}`))
 	for _, header := range []string{"X-Request-Id", "X-Client", "User-Agent", "Origin", "Referer", "X-Client-Info", "X-Nf-Client", "X-Forwarded-For"} {

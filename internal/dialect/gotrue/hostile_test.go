@@ -25,6 +25,7 @@ type route struct {
 
 const (
 	asPKCE  = " code_challenge:string code_challenge_method:string"
+	asHuman = " gotrue_meta_security:object"
 	asAdmin = "id:string aud:string role:string email:string phone:string password:string password_hash:string email_confirm:bool confirm:bool phone_confirm:bool" +
 		" user_metadata:object data:object app_metadata:object ban_duration:string"
 )
@@ -32,20 +33,20 @@ const (
 // routes are the calls that read a body as JSON. $id is a user, $session the
 // session that asks.
 var routes = []route{
-	{"POST", "/signup", "", `{"email":"new@example.com","password":"correct horse"}`, "email:string phone:string password:string data:object channel:string" + asPKCE, false, false},
-	{"POST", "/signup", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string password:string data:object channel:string" + asPKCE, false, false},
-	{"POST", "/token?grant_type=password", "", `{"email":"anna@example.com","password":"correct horse"}`, "email:string phone:string password:string", false, false},
-	{"POST", "/token?grant_type=password", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string phone:string password:string", false, false},
+	{"POST", "/signup", "", `{"email":"new@example.com","password":"correct horse"}`, "email:string phone:string password:string data:object channel:string" + asPKCE + asHuman, false, false},
+	{"POST", "/signup", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string password:string data:object channel:string" + asPKCE + asHuman, false, false},
+	{"POST", "/token?grant_type=password", "", `{"email":"anna@example.com","password":"correct horse"}`, "email:string phone:string password:string" + asHuman, false, false},
+	{"POST", "/token?grant_type=password", "", `{"phone":"4915112345678","password":"correct horse"}`, "email:string phone:string password:string" + asHuman, false, false},
 	{"POST", "/token?grant_type=refresh_token", "", `{"refresh_token":"x"}`, "refresh_token:string", false, false},
 	{"POST", "/token?grant_type=pkce", "", `{"auth_code":"x","code_verifier":"y"}`, "auth_code:string code_verifier:string", false, false},
 	{"POST", "/verify", "", `{"type":"email","email":"anna@example.com","token":"123456"}`, "type:string token:string token_hash:string email:string phone:string password:string", false, false},
 	{"POST", "/verify", "", `{"type":"sms","phone":"4915112345678","token":"123456"}`, "type:string token:string token_hash:string email:string phone:string password:string", false, false},
-	{"POST", "/recover", "", `{"email":"anna@example.com"}`, "email:string" + asPKCE, false, false},
-	{"POST", "/resend", "", `{"type":"signup","email":"anna@example.com"}`, "type:string email:string phone:string" + asPKCE, false, false},
-	{"POST", "/otp", "", `{"email":"new@example.com"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE, false, false},
-	{"POST", "/otp", "", `{"phone":"4915112345678"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE, false, false},
-	{"POST", "/resend", "", `{"type":"sms","phone":"4915112345678"}`, "type:string email:string phone:string" + asPKCE, false, false},
-	{"POST", "/magiclink", "", `{"email":"new@example.com"}`, "email:string data:object" + asPKCE, false, false},
+	{"POST", "/recover", "", `{"email":"anna@example.com"}`, "email:string" + asPKCE + asHuman, false, false},
+	{"POST", "/resend", "", `{"type":"signup","email":"anna@example.com"}`, "type:string email:string phone:string" + asPKCE + asHuman, false, false},
+	{"POST", "/otp", "", `{"email":"new@example.com"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE + asHuman, false, false},
+	{"POST", "/otp", "", `{"phone":"4915112345678"}`, "email:string phone:string create_user:bool data:object channel:string" + asPKCE + asHuman, false, false},
+	{"POST", "/resend", "", `{"type":"sms","phone":"4915112345678"}`, "type:string email:string phone:string" + asPKCE + asHuman, false, false},
+	{"POST", "/magiclink", "", `{"email":"new@example.com"}`, "email:string data:object" + asPKCE + asHuman, false, false},
 	{"PUT", "/user", "user", `{"data":{"a":1}}`, "email:string phone:string password:string nonce:string current_password:string data:object app_metadata:object email_change_token:string channel:string" + asPKCE, true, false},
 	{"PATCH", "/sessions/$session", "user", `{"name":"At home"}`, "name:string", false, false},
 	{"POST", "/invite", "admin", `{"email":"new@example.com"}`, "email:string data:object", false, false},

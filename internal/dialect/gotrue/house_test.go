@@ -9,11 +9,13 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"gatehouse/api"
 	"gatehouse/internal/auth"
 	"gatehouse/internal/authtest"
 	"gatehouse/internal/dialect/gotrue"
@@ -43,11 +45,14 @@ type house struct {
 
 // setup is what a test may want otherwise.
 type setup struct {
-	policy auth.Policy
-	edge   gotrue.Options
-	server web.Server
-	limits bool
-	frail  bool
+	hooks    auth.Hooks
+	policy   auth.Policy
+	endpoint func(url string, events []string) (string, error)
+	edge     gotrue.Options
+	server   web.Server
+	limits   bool
+	frail    bool
+	human    *auth.Captcha
 }
 
 // shared is a key of the operator's own, for tokens made elsewhere.
@@ -74,8 +79,10 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 	h := &house{t: t, log: &journal{}}
 	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	options := func(o *auth.Options) {
-		o.Policy, o.Log, o.Keys = s.policy, log, []token.Key{token.Secret("", shared, false)}
-		o.UndoURL = func(_ auth.TenantID, token string) string { return external + "/undo?token=" + token }
+		o.Endpoint = s.endpoint
+		o.Policy, o.Hooks, o.Log, o.Keys = s.policy, s.hooks, log, []token.Key{token.Secret("", shared, false)}
+		o.UndoURL = func(token string) string { return external + "/undo?token=" + token }
+		o.Captcha = s.human
 	}
 	if s.frail {
 		h.House, h.outage = authtest.Frail(t, options)
@@ -87,9 +94,10 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 	s.edge.Limits = &web.Limits{
 		Limiter: limit.New(h.Clock.Now), Off: !s.limits, Rates: map[string]limit.Rate{
 			"otp": per5(30), "token": per5(150), "verify": per5(30), "anonymous": {Events: 30, Per: time.Hour, Burst: 30},
+			"session": {Events: 10, Per: time.Minute, Burst: 10}, "captcha": {Events: 60, Per: 5 * time.Minute, Burst: 60},
 		},
 	}
-	h.front = mount(t, s, log, h.Clock)
+	h.front = description(t).Checked(t, mount(t, s, log, h.Clock), "/setup", "/undo", "/dev/") // the pages have no description
 	return h
 }
 
@@ -119,6 +127,18 @@ func mount(t testing.TB, s setup, log *slog.Logger, clock *storetest.Clock) http
 	s.server.Next = &web.CORS{Next: mux, Trusted: []string{site}}
 	s.server.Log, s.server.Now = log, clock.Now
 	return &s.server
+}
+
+var described = sync.OnceValues(func() (*dialecttest.Description, error) { return dialecttest.Describe(api.OpenAPI) })
+
+// description is what every answer of a house is held against.
+func description(t testing.TB) *dialecttest.Description {
+	t.Helper()
+	d, err := described()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // journal is a log that may be written and read at once.
@@ -174,6 +194,10 @@ func (h *house) send(r *http.Request) answer {
 	a := answer{ResponseRecorder: httptest.NewRecorder()}
 	h.front.ServeHTTP(a.ResponseRecorder, r)
 	_ = json.Unmarshal(a.Body.Bytes(), &a.JSON)
+	wait, err := strconv.Atoi(a.Header().Get("Retry-After"))
+	if a.Code == http.StatusTooManyRequests && (err != nil || wait < 1) {
+		h.t.Errorf("%s %s = 429 with Retry-After %q, want seconds: %s", r.Method, r.URL.Path, a.Header().Get("Retry-After"), a.Body)
+	}
 	return a
 }
 

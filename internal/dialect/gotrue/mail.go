@@ -12,6 +12,7 @@ func (a *api) recover(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Email string `json:"email"`
 		pkceFields
+		securityFields
 	}
 	err := web.Body(w, r, &in)
 	if err != nil {
@@ -24,7 +25,7 @@ func (a *api) recover(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.Auth.Recover(r.Context(), web.Caller(r), in.Email, f)
+	err = a.Auth.Recover(r.Context(), a.solver(r, in.Security.Token), in.Email, f)
 	if err != nil {
 		return err
 	}
@@ -40,6 +41,7 @@ func (a *api) otp(w http.ResponseWriter, r *http.Request) error {
 		Channel    string         `json:"channel"`
 		Data       map[string]any `json:"data"`
 		pkceFields
+		securityFields
 	}
 	err := web.Body(w, r, &in)
 	if err != nil {
@@ -55,7 +57,7 @@ func (a *api) otp(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.Auth.MagicLink(r.Context(), web.Caller(r), auth.CodeRequest{
+	err = a.Auth.MagicLink(r.Context(), a.solver(r, in.Security.Token), auth.CodeRequest{
 		Email: in.Email, Phone: in.Phone, Create: in.CreateUser == nil || *in.CreateUser || r.URL.Path == "/magiclink", Data: in.Data,
 	}, f)
 	if err != nil {
@@ -71,6 +73,7 @@ func (a *api) resend(w http.ResponseWriter, r *http.Request) error {
 		Email string `json:"email"`
 		Phone string `json:"phone"`
 		pkceFields
+		securityFields
 	}
 	err := web.Body(w, r, &in)
 	if err != nil {
@@ -94,7 +97,7 @@ func (a *api) resend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.Auth.Resend(r.Context(), web.Caller(r), kind, in.Email+in.Phone, f)
+	err = a.Auth.Resend(r.Context(), a.solver(r, in.Security.Token), kind, in.Email+in.Phone, f)
 	if err != nil {
 		return err
 	}

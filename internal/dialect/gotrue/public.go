@@ -2,6 +2,7 @@ package gotrue
 
 import (
 	"net/http"
+	"net/netip"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/web"
@@ -9,9 +10,12 @@ import (
 
 // health handles "GET /health".
 func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
-	return web.JSON(w, http.StatusOK, map[string]string{
-		"version": a.Version, "name": "GoTrue", "description": "Gatehouse, a user registration and authentication API",
-	})
+	return web.JSON(w, http.StatusOK, manifest(a.Version))
+}
+
+// manifest is what this server is.
+func manifest(version string) map[string]string {
+	return map[string]string{"version": version, "name": "GoTrue", "description": "Gatehouse, a user registration and authentication API"}
 }
 
 // externals are the ways in that clients of either family look for; those that
@@ -75,4 +79,11 @@ func (a *api) clearCookie(w http.ResponseWriter) {
 
 func (a *api) cookie(value string) *http.Cookie {
 	return &http.Cookie{Name: a.CookieName, Value: value, Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
+}
+
+// onThisMachine tells whether the server is reached here alone, as for
+// development, without TLS.
+func (a *api) onThisMachine() bool {
+	ip, err := netip.ParseAddr(a.external.Hostname())
+	return a.external.Scheme == "http" && (a.external.Hostname() == "localhost" || err == nil && ip.IsLoopback())
 }

@@ -17,6 +17,7 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 		Data     map[string]any `json:"data"`
 		Channel  string         `json:"channel"`
 		pkceFields
+		securityFields
 	}
 	err := web.Body(w, r, &in)
 	if err != nil {
@@ -38,7 +39,7 @@ func (a *api) signup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	g, err := a.Auth.SignUp(r.Context(), web.Caller(r), auth.NewUser{
+	g, err := a.Auth.SignUp(r.Context(), a.solver(r, in.Security.Token), auth.NewUser{
 		Email: in.Email, Phone: in.Phone, Password: in.Password, Data: in.Data,
 	}, f)
 	if err != nil {

@@ -15,6 +15,7 @@ type tokenRequest struct {
 	RefreshToken string `json:"refresh_token"`
 	AuthCode     string `json:"auth_code"`
 	CodeVerifier string `json:"code_verifier"`
+	securityFields
 }
 
 // token handles "POST /token": a form with everything in it, or JSON with the
@@ -32,6 +33,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 		if in.Email == "" {
 			in.Email = r.FormValue("email")
 		}
+		in.Security.Token = r.FormValue("captcha_token")
 	} else {
 		err := web.Body(w, r, &in)
 		if err != nil {
@@ -44,6 +46,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.LineOf(r).User = g.User.ID.String()
 	a.setCookie(w, r, g)
+	web.KeepDevice(w, r, g.Device, a.onThisMachine())
 	return web.JSON(w, http.StatusOK, sessionJSON(g))
 }
 
@@ -57,10 +60,16 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 		if in.Email == "" && in.Phone == "" {
 			return nil, auth.Invalid("email", "missing email or phone")
 		}
-		return a.Auth.SignIn(r.Context(), c, "password", byPassword(in), false)
+		return a.Auth.SignIn(r.Context(), a.solver(r, in.Security.Token), "password", byPassword(in), false)
 	case "refresh_token":
 		if in.RefreshToken == "" {
 			return nil, auth.Invalid("refresh_token", "refresh_token required")
+		}
+		if id, ok := a.Auth.RefreshSession(in.RefreshToken); ok {
+			err := a.Limits.TakeOf(r, "session", id.String()) // an application that refreshes in a loop
+			if err != nil {
+				return nil, err
+			}
 		}
 		return a.Auth.Refresh(r.Context(), c, in.RefreshToken)
 	case "pkce":

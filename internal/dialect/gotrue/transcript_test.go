@@ -44,7 +44,10 @@ var words = map[string]func(*setup){
 			s.policy.Notices[k] = true
 		}
 	},
-	"limited": func(s *setup) { s.server.AddressHeader = "X-Client" },
+	"captcha":  withCaptcha,
+	"work":     withWork,
+	"webhooks": func(s *setup) { s.endpoint = picky },
+	"limited":  func(s *setup) { s.server.Clients.Header = "X-Client" },
 }
 
 // The wire forms of both families: testdata holds them.
@@ -70,6 +73,10 @@ func TestTranscripts(t *testing.T) {
 		for _, email := range users { // any other word is the address of somebody who is there already
 			vars["id"] = h.newUser(email).String()
 		}
-		return dialecttest.Subject{Handler: h.front, Mails: h.mailsTo, Advance: h.Clock.Advance, Vars: vars}
+		advance := func(d time.Duration) {
+			h.Clock.Advance(d)
+			h.fanOut()
+		}
+		return dialecttest.Subject{Handler: h.front, Mails: h.mailsTo, Advance: advance, Vars: vars, Description: description(t)}
 	})
 }

@@ -74,6 +74,10 @@ func userJSON(u *auth.User) user {
 	return w
 }
 
+// UserJSON is a user as both families read it, for those who are told of one
+// otherwise than by an answer.
+func UserJSON(u *auth.User) (json.RawMessage, error) { return json.Marshal(userJSON(u)) }
+
 // earliest returns the first of two instants that are not zero.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
