@@ -45,6 +45,7 @@ func main() {
 // options are the flags.
 type options struct {
 	bin, dir, json string
+	next           string // the version after bin; empty: built with one more migration
 	only           *regexp.Regexp
 	minutes        float64
 	users          int
@@ -64,6 +65,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f := flag.NewFlagSet("faults", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.bin, "bin", "dist/gatehouse", "the `binary` to try")
+	f.StringVar(&o.next, "next", "", "the `binary` to upgrade to; usually bin with one more migration. With an older one as -bin it tries a real upgrade")
 	f.StringVar(&only, "run", "", "only the scenarios whose name matches this `regexp`")
 	f.Float64Var(&o.minutes, "minutes", usual, "the longest the whole may take; loads are cut to fit")
 	f.IntVar(&o.users, "users", 100, "virtual users")
@@ -100,7 +102,7 @@ type scenario struct {
 
 // scenarios lists everything that is tried, in this order.
 func scenarios() []scenario {
-	return slices.Concat(onlyNode(), failovers(), threeNodes(), restarts(), cuts(), conflicts(), diskFull(), migrators(), upgrades(), tabs(), pooled(), pauses())
+	return slices.Concat(onlyNode(), failovers(), threeNodes(), restarts(), cuts(), conflicts(), diskFull(), migrators(), upgrades(), rolling(), tabs(), pooled(), noises(), hostile(), pauses())
 }
 
 // run is the whole program. Its error means that a rule was broken, or that
@@ -125,12 +127,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if len(chosen) == 0 {
 		return errors.New("-run matches no scenario; -list lists them")
 	}
-	o.bin, err = filepath.Abs(o.bin)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(o.bin); err != nil {
-		return fmt.Errorf("%w; build it first, or name a binary with -bin", err)
+	for _, bin := range []*string{&o.bin, &o.next} {
+		if *bin == "" {
+			continue
+		}
+		*bin, err = filepath.Abs(*bin)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(*bin); err != nil {
+			return fmt.Errorf("%w; build it first, or name a binary with -bin or -next", err)
+		}
 	}
 	if err := cluster.Installed(); err != nil {
 		return err

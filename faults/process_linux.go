@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -21,4 +22,26 @@ func mountMemory(dir string, size int) error {
 // unmount undoes mountMemory, even while a file is open.
 func unmount(dir string) error {
 	return os.NewSyscallError("umount2", syscall.Unmount(dir, syscall.MNT_DETACH))
+}
+
+// raiseFiles lets this process have that many files open.
+func raiseFiles(n uint64) error {
+	var l syscall.Rlimit
+	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l)
+	if err != nil || l.Cur >= n {
+		return err
+	}
+	l.Cur, l.Max = n, max(l.Max, n)
+	err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &l)
+	if err != nil {
+		return fmt.Errorf("this process may not have %d files open (ulimit -n): %w", n, err)
+	}
+	return nil
+}
+
+// smallWindow keeps what the other side may send unread small.
+func smallWindow(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) { failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	return errors.Join(err, failed)
 }

@@ -17,3 +17,7 @@ func mountMemory(string, int) error {
 }
 
 func unmount(string) error { return nil }
+
+func raiseFiles(uint64) error { return nil }
+
+func smallWindow(string, string, syscall.RawConn) error { return nil }

@@ -18,8 +18,11 @@ func access(session string) string {
 }
 
 // script is a server that answers by rote: "METHOD path" plus what is asked
-// for, to a status and a body.
+// for, to a body.
 type script map[string]string
+
+// tooMany in its place is a refusal of one request too many.
+const tooMany = "too many"
 
 func (s script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
@@ -35,6 +38,11 @@ func (s script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		key += " " + bearer
 	}
 	answer, known := s[key]
+	if answer == tooMany {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many", http.StatusTooManyRequests)
+		return
+	}
 	if !known {
 		http.Error(w, "not scripted: "+key, http.StatusBadRequest)
 		return
@@ -86,6 +94,7 @@ func TestKeepsPromises_findsTheOnesThatAreBroken(t *testing.T) {
 		}, []string{ruleLost, ruleLost}}, // seen through the session, and through the sign-in
 
 		{"the code is good again", func(s script) { s["POST /verify 123456"] = grant("s2", "q9") }, []string{ruleTwice}},
+		{"nobody may try another code for an hour", func(s script) { s["POST /verify 123456"] = tooMany }, nil},
 		{"the ended session goes on", func(s script) { s["POST /token p1"] = grant("s2", "p2") }, []string{ruleGhost}},
 	} {
 		t.Run(c.what, func(t *testing.T) {

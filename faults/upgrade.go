@@ -22,8 +22,11 @@ func upgrades() (all []scenario) {
 }
 
 // nextVersion builds the server with one more migration, such as the version
-// after this one may bring.
+// after this one may bring, unless -next names another.
 func (s *stage) nextVersion(ctx context.Context) (string, error) {
+	if s.o.next != "" {
+		return s.o.next, nil
+	}
 	bin := filepath.Join(s.dir, "gatehouse-next")
 	if _, err := os.Stat(bin); err == nil {
 		return bin, nil // an earlier scenario has built it
