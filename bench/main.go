@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	case loading:
 		r.Callers, r.Users = 0, 0
 		err = o.loadOnly(ctx, r)
+	case manyTenants:
+		r.Callers, r.Users = 1, 0
+		err = o.inFolder(ctx, r, stderr)
 	case roundTrips:
 		r.Callers = 1 // or the trips of one would be taken for another's
 		err = o.inFolder(ctx, r, stderr)
@@ -117,6 +120,8 @@ func (o *options) inFolder(ctx context.Context, r *report, stderr io.Writer) (er
 		return o.countTrips(ctx, folder, r, stderr)
 	case scale:
 		return o.compareSizes(ctx, folder, r, stderr)
+	case manyTenants:
+		return o.manyTenants(ctx, folder, r, stderr)
 	}
 	return o.measureOne(ctx, folder, r, stderr)
 }

@@ -16,11 +16,12 @@ import (
 type mode int
 
 const (
-	oneServer  mode = iota // one server, also one that is there already
-	engines                // -db: the same flows on several engines
-	roundTrips             // -trips
-	scale                  // -scale: the same flows at several sizes of a database
-	loading                // -load
+	oneServer   mode = iota // one server, also one that is there already
+	engines                 // -db: the same flows on several engines
+	roundTrips              // -trips
+	scale                   // -scale: the same flows at several sizes of a database
+	loading                 // -load
+	manyTenants             // -tenants
 )
 
 // flowsOf are the flows of each mode: those it takes, and those it takes when
@@ -33,7 +34,7 @@ func flowsOf(m mode) (known, usual string) {
 		return "user,refresh,signin", "user,refresh,signin"
 	case scale:
 		return "signin,refresh,user,page,walk", "signin,refresh,user,page,walk"
-	case loading:
+	case loading, manyTenants:
 		return "", ""
 	}
 	return "user,refresh,signin,signup,storm,cold", "user,refresh,signin,signup,storm,cold"
@@ -54,6 +55,7 @@ type options struct {
 	rounds   int
 	sample   int
 	load     int
+	tenants  int
 	database string
 }
 
@@ -80,6 +82,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.rounds, "rounds", 3, "with -db and -scale: share -duration out among so many turns of each side")
 	f.IntVar(&o.sample, "sample", 2000, "with -scale: people, from all over, who sign in and are measured")
 	f.IntVar(&o.load, "load", 0, "only load so many `people` into -database")
+	f.IntVar(&o.tenants, "tenants", 0, "make so many `tenants` in one server and ask each of them")
 	f.StringVar(&o.database, "database", "", "with -load: the `address` of an empty, migrated database")
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -92,13 +95,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 func (o *options) read(flows, db, sizes string, trips bool) error {
 	var faults []error
 	usual := engineNames
-	asked := map[mode]bool{loading: o.load != 0, scale: sizes != "", roundTrips: trips}
-	for _, m := range []mode{loading, scale, roundTrips} {
+	asked := map[mode]bool{loading: o.load != 0, scale: sizes != "", roundTrips: trips, manyTenants: o.tenants != 0}
+	for _, m := range []mode{loading, scale, roundTrips, manyTenants} {
 		if !asked[m] {
 			continue
 		}
 		if o.mode != oneServer {
-			faults = append(faults, errors.New("-trips, -scale and -load exclude each other"))
+			faults = append(faults, errors.New("-trips, -scale, -load and -tenants exclude each other"))
 		}
 		o.mode = m
 	}
@@ -142,7 +145,7 @@ func (o *options) check(rest []string) error {
 	}
 	fault(len(rest) > 0, "%q is not a flag", rest)
 	fault(o.url != "" && o.bin != "", "-url and -bin exclude each other: drive a running server or start one")
-	fault(o.url != "" && o.mode != oneServer, "-url drives a server whose database is not known: -db, -trips, -scale and -load start their own")
+	fault(o.url != "" && o.mode != oneServer, "-url drives a server whose database is not known: -db, -trips, -scale, -load and -tenants start their own")
 	fault(o.url == "" && o.pid != 0, "-pid needs -url: of a server started here it is known")
 	fault(o.callers < 1, "-callers must be at least 1")
 	fault(o.users < o.callers, "-users must be at least -callers, for each caller refreshes chains of its own")
@@ -151,6 +154,7 @@ func (o *options) check(rest []string) error {
 	fault(o.rounds < 1, "-rounds must be at least 1")
 	fault(o.sample < o.callers, "-sample must be at least -callers, for each caller refreshes chains of its own")
 	fault(o.mode == scale && len(o.sizes) < 2, "-scale needs two sizes or more, such as 10000,1000000")
+	fault(o.tenants < 0, "-tenants must be more than nothing")
 	fault(o.load < 0, "-load must be more than nothing")
 	fault((o.mode == loading) != (o.database != ""), "-load and -database go together")
 	fault(o.mode == roundTrips && slices.Contains(o.engines, "sqlite"), "-trips: there is no way to SQLite that could be counted")

@@ -37,8 +37,11 @@ type report struct {
 	Argon    float64       `json:"raw_argon2id_per_second,omitempty"`
 	Storm    *stormResult  `json:"storm,omitempty"`
 	Cold     *coldResult   `json:"cold,omitempty"`
-	Notes    []string      `json:"notes,omitempty"`
-	Verdicts []verdict     `json:"verdicts"`
+
+	Tenants *tenantsResult `json:"tenants,omitempty"`
+
+	Notes    []string  `json:"notes,omitempty"`
+	Verdicts []verdict `json:"verdicts"`
 }
 
 // A verdict compares one figure with its target.
@@ -129,6 +132,7 @@ func (r *report) writeText(w io.Writer) error {
 	}
 	r.storyOfStorm(&b)
 	r.storyOfCold(&b)
+	r.storyOfTenants(&b)
 	for _, n := range r.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
