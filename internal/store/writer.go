@@ -74,6 +74,9 @@ func (w *writer) enqueue(ctx context.Context, j *job) error {
 	if w.closed {
 		return errClosed
 	}
+	if ctx.Err() != nil { // select would toss a coin, and do what nobody waits for
+		return ctx.Err()
+	}
 	select {
 	case w.queue <- j:
 		return nil

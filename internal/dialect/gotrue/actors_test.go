@@ -100,6 +100,8 @@ func changing() map[string]func(h *house) answer {
 
 // Nothing happens without an actor. Each call that changes something is made,
 // and the last thing in the trail is what it did, with who did it.
+//
+// Mission: E08
 func TestAudit_everyCallThatChangesSomethingNamesWhoDidIt(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(s *setup) {
