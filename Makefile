@@ -18,10 +18,10 @@ test: gen-check test-race test-compat ## everything, fast tests first
 # does. One test runs the curl line that the server prints.
 # They start PostgreSQL and MariaDB by themselves, as an unprivileged user, and
 # fail where one is missing.
-test-race: need-debian need-engines
+test-race: need-node need-debian need-engines
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 20m ./...
 
-test-go: need-engines ## the Go tests alone, without the race detector
+test-go: need-node need-engines ## the Go tests alone, without the race detector
 	$(GO) test ./...
 
 # The real npm clients, unmodified, against the real binary.

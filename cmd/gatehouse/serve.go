@@ -55,12 +55,9 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 	defer func() { _ = logFile.Close() }() // nothing is left to tell it to
 
 	// 2. The address, first: links are built from it.
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Server.Addr())
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%w; is another server running? GATEHOUSE_PORT sets the port, 0 any free one", err)
-	}
+	ln, err := listen(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("%w; GATEHOUSE_API_HOST and GATEHOUSE_PORT say where to listen", err)
+		return err
 	}
 	defer ln.Close()
 	cfg.Listening(ln.Addr().String())
@@ -120,6 +117,18 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 		}, func() { doors.set(watch.over(h.edges())) })
 	}
 	return serve(ctx, srv, ln, log, stopping, append(watch.jobs(), reloading, mails.Run, courier.Run, h.dir.Watch, h.keepKeys, h.renewKeys, h.watchClock, h.sweep, h.sealer(courier.Wake).Run)...)
+}
+
+// listen opens the address of the settings.
+func listen(ctx context.Context, cfg *config.Config) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", cfg.Server.Addr())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%w; is another server running? GATEHOUSE_PORT sets the port, 0 any free one", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; GATEHOUSE_API_HOST and GATEHOUSE_PORT say where to listen", err)
+	}
+	return ln, nil
 }
 
 // ballast is memory nobody touches, so it costs no RAM, but the garbage

@@ -268,6 +268,11 @@ func TestThreat_I12_aTenantIsFoundByItsPlainNameAlone(t *testing.T) {
 			t.Errorf("X-Forwarded-Host %s: %s", host, a.body)
 		}
 	}
+	// Pages name their neighbours from where they are, below the slash.
+	if a := s.do(308, "GET", "/t/shop", nil); a.header.Get("Location") != "/t/shop/" {
+		t.Errorf("/t/shop leads to %q", a.header.Get("Location"))
+	}
+	s.do(404, "GET", "/t/nobody", nil)
 	// At another tenant's host a path names nobody; at its own it does.
 	s.do(404, "GET", "/t/shop/admin/users", nil, bearer(operator), "Host: store.example")
 	if a := s.do(200, "GET", "/t/shop/admin/users", nil, bearer(operator), "Host: shop.example"); !strings.Contains(a.body, "shop@example.com") {
