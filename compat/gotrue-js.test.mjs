@@ -284,7 +284,7 @@ export function suite(GoTrue, settings) {
 
     // Mission: T04
     test('are refused when they have expired', async () => {
-      const brief = await startServer(mail, { ...settings, GOTRUE_MAILER_AUTOCONFIRM: 'true', GOTRUE_JWT_EXP: '1' });
+      const brief = await startServer(mail, { ...settings, GOTRUE_MAILER_AUTOCONFIRM: 'true', GOTRUE_JWT_EXP: '5' });
       try {
         const { user } = await signedIn(brief);
         const jwt = user.tokenDetails().access_token;

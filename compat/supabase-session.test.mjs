@@ -16,7 +16,7 @@ before(async () => {
   mail = await startMail();
   open = await startServer(mail, { GOTRUE_JWT_SECRET: SECRET, GOTRUE_MAILER_AUTOCONFIRM: 'true' });
   keys = await startServer(mail, { GOTRUE_MAILER_AUTOCONFIRM: 'true' });
-  brief = await startServer(mail, { GOTRUE_MAILER_AUTOCONFIRM: 'true', GOTRUE_JWT_EXP: '1' });
+  brief = await startServer(mail, { GOTRUE_MAILER_AUTOCONFIRM: 'true', GOTRUE_JWT_EXP: '5' });
 });
 
 after(async () => {
