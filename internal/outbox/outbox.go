@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ type Options struct {
 	Post func(ctx context.Context, tenant store.TenantID) (*Post, error)
 
 	Log     *slog.Logger  // nil: nobody hears
-	Workers int           // deliveries at one time; zero: 4
+	Workers int           // deliveries at one time; zero: 8, of which the last two are for tenants that have none
 	Lease   time.Duration // zero: 60 s. One delivery gets three quarters of it: more than the Sender's own limit
 }
 
@@ -81,7 +82,7 @@ func New(o Options) *Worker {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Workers <= 0 {
-		o.Workers = 4
+		o.Workers = 8
 	}
 	if o.Lease <= 0 {
 		o.Lease = 60 * time.Second
@@ -167,7 +168,9 @@ func (w *Worker) start(ctx, work context.Context, c *crew) (n int, wait time.Dur
 	defer func() { c.release(free - n) }()
 
 	// Asking is cheap; only what is worth it takes the writer's time.
-	wait, err = w.untilDue(ctx)
+	full := c.full(free)
+	c.short.Store(len(full) > 0)
+	wait, err = w.untilDue(ctx, full)
 	if err != nil || wait > 0 {
 		return 0, wait, err
 	}
@@ -175,15 +178,22 @@ func (w *Worker) start(ctx, work context.Context, c *crew) (n int, wait time.Dur
 	var until time.Time
 	err = w.opt.DB.Write(ctx, store.TenantID{}, func(tx *store.Tx) (err error) {
 		until = tx.Now.Add(w.opt.Lease)
-		batch, err = tx.TakeDeliveries(free, w.opt.Lease)
+		batch, err = tx.TakeDeliveries(c.bite(free), w.opt.Lease, full...)
 		return err
 	})
 	if err != nil {
 		return 0, 0, err
 	}
 	for _, d := range batch {
+		c.begin(d.Tenant)
 		go func() {
-			defer c.release(1)
+			defer func() {
+				c.end(d.Tenant)
+				c.release(1)
+				if c.short.Load() {
+					w.Wake() // more of the same may wait for this hand
+				}
+			}()
 			if w.deliver(work, d, until) {
 				c.sent.Add(1)
 			}
@@ -193,9 +203,9 @@ func (w *Worker) start(ctx, work context.Context, c *crew) (n int, wait time.Dur
 }
 
 // untilDue returns how long to wait before looking again; zero: not at all.
-func (w *Worker) untilDue(ctx context.Context) (wait time.Duration, err error) {
+func (w *Worker) untilDue(ctx context.Context, full []store.TenantID) (wait time.Duration, err error) {
 	err = w.opt.DB.Read(ctx, store.TenantID{}, func(tx *store.Tx) error {
-		next, err := tx.NextDelivery()
+		next, err := tx.NextDelivery(full...)
 		switch {
 		case err != nil:
 			return err
@@ -224,12 +234,52 @@ func sleep(ctx context.Context, signal <-chan struct{}, d time.Duration) {
 type crew struct {
 	hands chan struct{}
 	sent  atomic.Int64
+	short atomic.Bool // some tenant got no more hands at the last look
+
+	mu   sync.Mutex
+	busy map[store.TenantID]int // hands at work for each, which mu guards
 }
 
 func (w *Worker) newCrew() *crew {
-	c := &crew{hands: make(chan struct{}, w.opt.Workers)}
+	c := &crew{hands: make(chan struct{}, w.opt.Workers), busy: map[store.TenantID]int{}}
 	c.release(w.opt.Workers)
 	return c
+}
+
+// full are the tenants that get no more hands now: the last quarter is for those
+// who have none. One whose mail server hangs must not keep the mails of all others
+// waiting.
+func (c *crew) full(free int) (list []store.TenantID) {
+	if free > c.reserve() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for t := range c.busy {
+		list = append(list, t)
+	}
+	return list
+}
+
+func (c *crew) reserve() int { return cap(c.hands) / 4 }
+
+// bite is how much is taken at once: of the reserve one, for all may be of one
+// tenant.
+func (c *crew) bite(free int) int { return max(1, free-c.reserve()) }
+
+func (c *crew) begin(t store.TenantID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[t]++
+}
+
+func (c *crew) end(t store.TenantID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy[t]--
+	if c.busy[t] == 0 {
+		delete(c.busy, t)
+	}
 }
 
 // take waits for one free hand and takes all others that are free, or none

@@ -69,13 +69,19 @@ func mail(to string) notify.Mail {
 // queue commits a promise to send m, sealed as the core does it.
 func (r *rig) queue(m notify.Mail, ttl time.Duration) string {
 	r.t.Helper()
+	return r.queueFor(store.TenantID{}, m, ttl)
+}
+
+// queueFor is queue in the name of a tenant.
+func (r *rig) queueFor(tenant store.TenantID, m notify.Mail, ttl time.Duration) string {
+	r.t.Helper()
 	id := store.NewDeliveryID()
 	m.ID = id.String()
 	body, err := json.Marshal(m)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.add(store.Delivery{
+	r.addFor(tenant, store.Delivery{
 		ID: id, Kind: store.DeliverMail, Body: r.root.Seal(store.DeliverySeal, id[:], body), ExpiresAt: r.db.Now().Add(ttl),
 	})
 	return m.ID
@@ -83,7 +89,12 @@ func (r *rig) queue(m notify.Mail, ttl time.Duration) string {
 
 func (r *rig) add(d store.Delivery) {
 	r.t.Helper()
-	err := r.db.Write(context.Background(), store.TenantID{}, func(tx *store.Tx) error { return tx.AddDelivery(d) })
+	r.addFor(store.TenantID{}, d)
+}
+
+func (r *rig) addFor(tenant store.TenantID, d store.Delivery) {
+	r.t.Helper()
+	err := r.db.Write(context.Background(), tenant, func(tx *store.Tx) error { return tx.AddDelivery(d) })
 	if err != nil {
 		r.t.Fatal(err)
 	}

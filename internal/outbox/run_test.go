@@ -134,6 +134,40 @@ func TestRun_aHungMailDelaysNoOther(t *testing.T) {
 	})
 }
 
+// One tenant's mail server hangs, and it has much to send: the others' mails go out
+// all the same.
+func TestRun_aTenantWhoseMailHangsDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRigOn(t, storetest.Open(t, time.Now))
+		for range 50 {
+			r.queue(mail("hang@example.com"), time.Hour)
+		}
+		s := &sender{}
+		s.do = func(ctx context.Context, m notify.Mail) error {
+			if m.To == "hang@example.com" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		w := r.worker(s)
+		end := running(t.Context(), w)
+		synctest.Wait()
+		for range 20 {
+			r.queueFor(storetest.Other(), mail("ada@example.com"), time.Hour)
+		}
+		start := time.Now()
+		w.Wake()
+		synctest.Wait()
+		if got := len(s.attempts()); got != 6+20 || time.Since(start) != 0 {
+			t.Errorf("%d mails were begun after %v, want six that hang and twenty", got, time.Since(start))
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestRun_losesNothingWhenItEndsMidway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRigOn(t, storetest.Open(t, time.Now))
@@ -158,11 +192,11 @@ func TestRun_losesNothingWhenItEndsMidway(t *testing.T) {
 		if d := time.Since(stopped); d != 2*time.Second {
 			t.Errorf("Run ended after %v, want the 2 s that deliveries under way still took", d)
 		}
-		if got := len(s.attempts()); got != 8 {
-			t.Errorf("%d mails were begun, want two rounds of four workers", got)
+		if got := len(s.attempts()); got != 12 {
+			t.Errorf("%d mails were begun, want two rounds of six workers: two are for other tenants", got)
 		}
-		r.count(12, 0)
-		r.deliver(r.worker(s), 12)
+		r.count(8, 0)
+		r.deliver(r.worker(s), 8)
 		got := s.attempts()
 		slices.Sort(got)
 		slices.Sort(want)

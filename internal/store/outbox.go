@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Delivery is something to send once the transaction that wrote it commits.
 type Delivery struct {
@@ -21,14 +25,14 @@ func (tx *Tx) AddDelivery(d Delivery) error {
 		d.ID, tx.Tenant, d.Kind, d.Body, micros(tx.Now), micros(d.ExpiresAt), micros(tx.Now))
 }
 
-// TakeDeliveries leases up to limit due deliveries of every tenant until
-// tx.Now+lease. No other worker takes them before that; a worker that died is
-// replaced after it.
-func (tx *Tx) TakeDeliveries(limit int, lease time.Duration) ([]Delivery, error) {
+// TakeDeliveries leases up to limit due deliveries of every tenant but those that
+// are full until tx.Now+lease. No other worker takes them before that; a worker
+// that died is replaced after it.
+func (tx *Tx) TakeDeliveries(limit int, lease time.Duration, full ...TenantID) ([]Delivery, error) {
 	var mine []Delivery
 	var dueAt []int64
-	err := tx.rows(`SELECT id, tenant_id, kind, body, due_at, tries, expires_at, created_at FROM outbox WHERE dead_at = 0 AND due_at <= ? ORDER BY due_at LIMIT ?`+tx.db.claim,
-		[]any{micros(tx.Now), limit}, func(scan func(...any) error) error {
+	err := tx.rows(`SELECT id, tenant_id, kind, body, due_at, tries, expires_at, created_at FROM outbox WHERE dead_at = 0 AND due_at <= ?`+noneOf(full)+` ORDER BY due_at LIMIT ?`+tx.db.claim,
+		slices.Concat([]any{micros(tx.Now)}, tenantArgs(full), []any{limit}), func(scan func(...any) error) error {
 			var d Delivery
 			var at, expires, created int64
 			err := scan(&d.ID, &d.Tenant, &d.Kind, &d.Body, &at, &d.Tries, &expires, &created)
@@ -71,11 +75,28 @@ func (tx *Tx) BuryDelivery(d Delivery, why string) (bool, error) {
 	return n == 1, err
 }
 
-// NextDelivery returns when the next delivery is due; the zero time: none is.
-func (tx *Tx) NextDelivery() (time.Time, error) {
+// NextDelivery returns when the next delivery is due of every tenant but those
+// that are full; the zero time: none is.
+func (tx *Tx) NextDelivery(full ...TenantID) (time.Time, error) {
 	var at int64
-	err := tx.row(`SELECT COALESCE(MIN(due_at), 0) FROM outbox WHERE dead_at = 0`, nil, &at)
+	err := tx.row(`SELECT COALESCE(MIN(due_at), 0) FROM outbox WHERE dead_at = 0`+noneOf(full), tenantArgs(full), &at)
 	return instant(at), err
+}
+
+// noneOf leaves tenants out of a statement. They are few: no more than a worker
+// has hands.
+func noneOf(tenants []TenantID) string {
+	if len(tenants) == 0 {
+		return ""
+	}
+	return ` AND tenant_id NOT IN (?` + strings.Repeat(`, ?`, len(tenants)-1) + `)`
+}
+
+func tenantArgs(tenants []TenantID) (args []any) {
+	for _, t := range tenants {
+		args = append(args, t)
+	}
+	return args
 }
 
 // CountDeliveries returns how many wait and how many are dead.
