@@ -13,13 +13,13 @@ import (
 var may = map[string][]string{
 	"cmd/gatehouse": {
 		"api", "internal/audit", "internal/auth", "internal/breach", "internal/captcha", "internal/config", "internal/dialect/gotrue", "internal/fetch",
-		"internal/limit", "internal/login", "internal/notify", "internal/outbox", "internal/pages", "internal/schema", "internal/secret", "internal/store",
+		"internal/limit", "internal/login", "internal/notify", "internal/outbox", "internal/pages", "internal/saml", "internal/schema", "internal/secret", "internal/social", "internal/store",
 		"internal/telemetry", "internal/tenants", "internal/token", "internal/vault", "internal/web", "internal/webhook",
 	},
 	"internal/dialect/gotrue": {"internal/auth", "internal/web"},
 	"internal/pages":          {"internal/auth", "internal/web", "internal/notify"}, // notify: types
 	"internal/web":            {"internal/auth", "internal/limit"},
-	"internal/login":          {"internal/auth"},
+	"internal/login":          {"internal/auth", "internal/social", "internal/saml", "internal/web3"},
 	"internal/auth":           {"internal/store", "internal/token", "internal/secret", "internal/notify", "internal/phone"}, // notify: types
 	"internal/token":          {"internal/store"},
 	"internal/outbox":         {"internal/store", "internal/notify", "internal/secret"},
@@ -30,6 +30,7 @@ var may = map[string][]string{
 	"internal/secret":         {},
 	"internal/notify":         {"internal/fetch", "internal/phone"},
 	"internal/breach":         {"internal/fetch"},
+	"internal/social":         {"internal/fetch"},
 	"internal/captcha":        {"internal/fetch"},
 	"internal/webhook":        {"internal/fetch", "internal/store"},
 	"internal/phone":          {},
@@ -37,7 +38,9 @@ var may = map[string][]string{
 	"internal/limit":          {},
 	"internal/config":         {},
 	"internal/fetch":          {},
+	"internal/saml":           {}, // its caller fetches metadata
 	"internal/telemetry":      {},
+	"internal/web3":           {},
 	"api":                     {},
 	"bench":                   {"internal/cluster"},
 	"faults":                  {"internal/cluster"},
@@ -47,6 +50,9 @@ var may = map[string][]string{
 	"internal/storetest":   {"internal/store", "internal/cluster"},
 	"internal/authtest":    {"internal/auth", "internal/login", "internal/notify", "internal/outbox", "internal/secret", "internal/store", "internal/storetest", "internal/token"},
 	"internal/dialecttest": {"internal/auth", "internal/authtest", "internal/notify", "internal/web"},
+	"internal/samltest":    {},
+	"internal/idptest":     {},
+	"compat/idp":           {"internal/idptest", "internal/samltest"},
 	"docs/mission":         {},
 }
 
@@ -63,6 +69,9 @@ var never = map[string][]string{
 	"internal/audit":   {"net/http", "database/sql"},
 	"internal/tenants": {"net/http", "database/sql"},
 	"internal/webhook": {"database/sql"},
+	"internal/social":  {"database/sql"},
+	"internal/saml":    {"net/http", "database/sql"},
+	"internal/web3":    {"net/http", "database/sql"},
 }
 
 func TestHouse_whoMayImportWhom(t *testing.T) {
