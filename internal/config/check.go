@@ -70,6 +70,8 @@ func (k *checker) all() {
 	k.texting()
 	k.passwords()
 	k.captcha()
+	k.providers()
+	k.saml()
 	k.hooks()
 	k.telemetry()
 	if !k.Session.Rotation {

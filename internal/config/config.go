@@ -46,6 +46,9 @@ type Config struct {
 	SMS       SMS       `title:"Text messages" help:"How codes reach telephones. Without a provider, a server on a loopback address keeps them in the inbox for development."`
 	SMTP      SMTP      `title:"Mail server" help:"How mail leaves. Without a host, a server on a loopback address keeps its mail in an inbox for development."`
 	External  External  `title:"Ways in" help:"Which ways to sign in are open."`
+	Providers Providers `title:"Accounts elsewhere" help:"Whose accounts let people in, such as Google's or GitHub's. In requests each has the name it has here, in lower case."`
+	SAML      SAML      `title:"SAML" help:"The identity providers companies have of their own."`
+	Web3      Web3      `title:"Wallets" help:"Signing in with a wallet, by a message it signs. It names the site, which has to be SITE_URL or of URI_ALLOW_LIST."`
 	RateLimit RateLimit `title:"Rate limits" help:"How often one client may ask: a number of requests in five minutes, where nothing else is said."`
 	Webhook   Webhook   `title:"Webhook" help:"A server of one's own that is asked or told, as Netlify's server does it."`
 	Hooks     Hooks     `title:"Hooks" help:"Services of one's own that are asked before something happens, as Supabase's server does it. Whatever is not a clear yes within five seconds is a no."`

@@ -3,7 +3,6 @@ package config_test
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,10 +55,15 @@ func TestLoad_nothingSetIsADevelopmentServer(t *testing.T) {
 			TemplateMaxAge: 10 * time.Minute, TemplateMaxSize: 1000000, TemplateRetry: 10 * time.Second,
 			Notices: config.Notices{PasswordChanged: true, EmailChanged: true, PhoneChanged: true, IdentityLinked: true, IdentityUnlinked: true},
 		},
-		SMS:       config.SMS{OTPExp: seconds(10 * time.Minute), OTPLength: 6, MaxFrequency: time.Minute, PerHour: 5, PerDay: 20, Budget: 1000},
-		SMTP:      config.SMTP{Port: 587, MaxFrequency: time.Minute, TLS: "auto", Timeout: 15 * time.Second},
-		External:  config.External{Email: true, MagicLink: true, FlowLife: 5 * time.Minute},
-		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30, Anonymous: 30, PasswordFree: 5, PasswordDelay: 15 * time.Minute},
+		SMS:      config.SMS{OTPExp: seconds(10 * time.Minute), OTPLength: 6, MaxFrequency: time.Minute, PerHour: 5, PerDay: 20, Budget: 1000},
+		SMTP:     config.SMTP{Port: 587, MaxFrequency: time.Minute, TLS: "auto", Timeout: 15 * time.Second},
+		External: config.External{Email: true, MagicLink: true, FlowLife: 5 * time.Minute},
+		Providers: config.Providers{
+			Linking: "verified", KeepTokens: true, Issuers: []string{"https://appleid.apple.com", "https://accounts.google.com"}, CacheLife: time.Hour, Custom: true,
+		},
+		SAML:      config.SAML{RateLimit: 15, RelayLife: 10 * time.Minute},
+		Web3:      config.Web3{Ethereum: config.Chain{MaxAge: 10 * time.Minute}, Solana: config.Chain{MaxAge: 10 * time.Minute}},
+		RateLimit: config.RateLimit{Limits: "on", OTP: 30, TokenRefresh: 150, Verify: 30, Anonymous: 30, SSO: 30, Web3: 30, PasswordFree: 5, PasswordDelay: 15 * time.Minute},
 		Webhook:   config.Webhook{Retries: 3, Timeout: 5},
 		Captcha:   config.Captcha{Provider: "hcaptcha", Timeout: 10 * time.Second, WorkBits: 18},
 		Cookie:    config.Cookie{Key: "nf_jwt", Life: seconds(24 * time.Hour)},
@@ -339,7 +343,7 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 	_, r := config.Load(source(t,
 		[]string{
 			"GATEHOUSE_JWT_EXPP=1", "GATEHOUSE_SMPT_HOST=x", "GOTRUE_STIE_URL=x", "GATEHOUSE_ZZZZZZZZZZZZZZZZ=1",
-			"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=x", "GATEHOUSE_SAML_PRIVATE_KEY=x", "HOME=/", "OTHER_JWT_EXPP=1", "SITE_URL=x",
+			"GOTRUE_OAUTH_SERVER_DEFAULT_SCOPE=x", "GATEHOUSE_WEBAUTHN_RP_ID=x", "HOME=/", "OTHER_JWT_EXPP=1", "SITE_URL=x",
 		},
 		map[string]string{
 			".env":           "\nGATEHOUSE_MAILER_AUTOCONFRIM=true\nGATEHOUSE_JWT_EXPP=2\nNODE_ENV=test\nMETRICS_ENABLED=true\nDATABASE_URL=\n",
@@ -352,10 +356,10 @@ func TestLoad_unknownNamesAreWarnedOf(t *testing.T) {
 	want := []config.Note{
 		{"GATEHOUSE_JWT_EXPP", no, "did you mean GATEHOUSE_JWT_EXP?"},
 		{"GATEHOUSE_MAILER_AUTOCONFRIM", no + " (.env:2)", "did you mean GATEHOUSE_MAILER_AUTOCONFIRM?"},
-		{"GATEHOUSE_SAML_PRIVATE_KEY", later, ""},
 		{"GATEHOUSE_SMPT_HOST", no, "did you mean GATEHOUSE_SMTP_HOST?"},
+		{"GATEHOUSE_WEBAUTHN_RP_ID", later, ""},
 		{"GATEHOUSE_ZZZZZZZZZZZZZZZZ", no, "see docs/config.md for all names"},
-		{"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID", later, ""},
+		{"GOTRUE_OAUTH_SERVER_DEFAULT_SCOPE", later, ""},
 		{"GOTRUE_STIE_URL", no, "did you mean GOTRUE_SITE_URL?"},
 		{"METRICS_ENABLED", "it has no prefix, ignored (.env:5)", "did you mean GATEHOUSE_METRICS_ENABLED?"},
 		{"mailer.otp_lengh", no + " (gatehouse.yaml:2)", "did you mean mailer_otp_length?"},
@@ -373,29 +377,20 @@ func TestLoad_warnsOfANameSetTwiceInAFile(t *testing.T) {
 	}
 }
 
-// Faults are brought home by the Go name of the field, within its section.
-func TestConfig_fieldNamesAreUniqueWithinASection(t *testing.T) {
-	root := reflect.TypeFor[config.Config]()
-	for i := range root.NumField() {
-		seen := map[string]bool{}
-		var walk func(reflect.Type, bool)
-		walk = func(s reflect.Type, nested bool) {
-			for j := range s.NumField() {
-				f := s.Field(j)
-				if _, leaf := f.Tag.Lookup("env"); !leaf {
-					walk(f.Type, true)
-					continue
-				}
-				if nested && f.Type.Kind() == reflect.String {
-					continue // plain text can always be read
-				}
-				if seen[f.Name] {
-					t.Errorf("%s: the name %s is used twice", root.Field(i).Name, f.Name)
-				}
-				seen[f.Name] = true
-			}
-		}
-		walk(root.Field(i).Type, false)
+// The library tells a field by its Go name, and many sections use one twice.
+func TestLoad_aFaultIsThatOfItsSettingAlone(t *testing.T) {
+	_, r := config.Load(source(t, []string{
+		"GOTRUE_EXTERNAL_SLACK_OIDC_ENABLED=perhaps", "GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=maybe", "GATEHOUSE_EXTERNAL_ZOOM_ENABLED=true",
+		"GATEHOUSE_EXTERNAL_ZOOM_CLIENT_ID=a", "GATEHOUSE_EXTERNAL_ZOOM_SECRET=b", "GOTRUE_EXTERNAL_WEB3_SOLANA_MAXIMUM_VALIDITY_DURATION=long", "GOTRUE_SAML_ENABLED=2",
+	}, nil))
+	want := []config.Note{
+		{"GOTRUE_EXTERNAL_SLACK_OIDC_ENABLED", `"perhaps" is neither true nor false`, "write true or false"},
+		{"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK", `"maybe" is neither true nor false`, "write true or false"},
+		{"GOTRUE_SAML_ENABLED", `"2" is neither true nor false`, "write true or false"},
+		{"GOTRUE_EXTERNAL_WEB3_SOLANA_MAXIMUM_VALIDITY_DURATION", `"long" is not a duration`, "write e.g. 90s, 10m or 24h"},
+	}
+	if diff := cmp.Diff(want, r.Faults); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
 	}
 }
 

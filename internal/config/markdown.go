@@ -107,6 +107,8 @@ func (s setting) kind() string {
 		kind = "rate"
 	case reflect.TypeFor[MailHeaders]():
 		kind = "JSON"
+	case reflect.TypeFor[PEM]():
+		kind = "PEM"
 	}
 	switch {
 	case s.max != "":

@@ -16,6 +16,8 @@ type RateLimit struct {
 	TokenRefresh   float64  `env:"RATE_LIMIT_TOKEN_REFRESH" envDefault:"150" min:"1" help:"Requests for tokens."`
 	Verify         float64  `env:"RATE_LIMIT_VERIFY" envDefault:"30" min:"1" help:"Attempts at a link or code."`
 	Anonymous      float64  `env:"RATE_LIMIT_ANONYMOUS_USERS" envDefault:"30" min:"1" help:"Anonymous users made from one address, in an hour."`
+	SSO            float64  `env:"RATE_LIMIT_SSO" envDefault:"30" min:"1" help:"Sign-ins that set out to a company's own provider."`
+	Web3           float64  `env:"RATE_LIMIT_WEB3" envDefault:"30" min:"1" help:"Sign-ins with a wallet."`
 	MailSent       Rate     `env:"RATE_LIMIT_EMAIL_SENT" envDefault:"0" help:"Mails that people ask for, in all: 30 is so many in an hour, 30/10m so many at once and one more every ten minutes. 0: no limit."`
 	SMSSent        Rate     `env:"RATE_LIMIT_SMS_SENT" envDefault:"0" help:"Likewise text messages. SMS_DAILY_BUDGET bounds them, too."`
 

@@ -107,37 +107,54 @@ func words(s, sep string) []string {
 }
 
 // parse reads values, by X, into c and calls failed for each that cannot be
-// read. It goes section by section, because the library names a failed field
-// by its Go name alone, and that is unique within a section only.
+// read.
 func parse(c *Config, values map[string]string, all []setting, failed func(setting, error)) {
 	root := reflect.ValueOf(c).Elem()
 	for i := range root.NumField() {
-		err := env.ParseWithOptions(root.Field(i).Addr().Interface(), env.Options{
-			Environment: values,
-			FuncMap: map[reflect.Type]env.ParserFunc{
-				reflect.TypeFor[bool]():          parseBool,
-				reflect.TypeFor[int]():           parseInt,
-				reflect.TypeFor[float64]():       parseFloat,
-				reflect.TypeFor[time.Duration](): parseDuration,
-				reflect.TypeFor[[]string]():      parseList,
-			},
-		})
-		if err == nil {
+		if env.ParseWithOptions(root.Field(i).Addr().Interface(), parsing(values)) == nil {
 			continue
 		}
-		many := env.AggregateError{Errors: []error{err}}
-		_ = errors.As(err, &many)
-		for _, err := range many.Errors {
-			var bad env.ParseError
-			if !errors.As(err, &bad) {
-				panic(fmt.Sprintf("config: the tags of section %d are wrong: %v", i, err))
+		// The library names a failed field by its Go name alone, and providers
+		// all have the same ones: so each is read by itself.
+		n := 0
+		for _, s := range all {
+			if s.index[0] != i {
+				continue
 			}
-			for _, s := range all {
-				if s.index[0] == i && root.Type().FieldByIndex(s.index).Name == bad.Name && s.typ == bad.Type {
-					failed(s, bad.Err)
-				}
+			if err := s.parse(values); err != nil {
+				failed(s, err)
+				n++
 			}
 		}
+		if n == 0 {
+			panic(fmt.Sprintf("config: the tags of section %d are wrong", i))
+		}
+	}
+}
+
+// parse says why the value of one setting cannot be read.
+func (s setting) parse(values map[string]string) error {
+	alone := reflect.New(reflect.StructOf([]reflect.StructField{{
+		Name: "Value", Type: s.typ, Tag: reflect.StructTag("env:" + strconv.Quote(s.name)),
+	}}))
+	err := env.ParseWithOptions(alone.Interface(), parsing(values))
+	var bad env.ParseError
+	if many := (env.AggregateError{}); errors.As(err, &many) && len(many.Errors) == 1 && errors.As(many.Errors[0], &bad) {
+		return bad.Err
+	}
+	return err
+}
+
+func parsing(values map[string]string) env.Options {
+	return env.Options{
+		Environment: values,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[bool]():          parseBool,
+			reflect.TypeFor[int]():           parseInt,
+			reflect.TypeFor[float64]():       parseFloat,
+			reflect.TypeFor[time.Duration](): parseDuration,
+			reflect.TypeFor[[]string]():      parseList,
+		},
 	}
 }
 

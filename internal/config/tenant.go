@@ -66,6 +66,32 @@ func (b *Base) For(values map[string]string) (*Config, *Report) {
 	return c, r
 }
 
+// Lend returns a tenant's values with the server's own for each provider that they
+// do not mention: where a proxy signs for tenants, they share the operator's
+// clients, as those of Netlify's server do.
+func (b *Base) Lend(values map[string]string) map[string]string {
+	all := maps.Clone(values)
+	if all == nil {
+		all = map[string]string{}
+	}
+	var prefixes []string
+	for _, p := range b.Providers.All() {
+		prefixes = append(prefixes, p.Setting(""))
+	}
+	for _, prefix := range append(prefixes, "EXTERNAL_SAML_", "EXTERNAL_REDIRECTURL") {
+		mentioned := false
+		for name := range values {
+			mentioned = mentioned || strings.HasPrefix(name, prefix)
+		}
+		for name, e := range b.given {
+			if !mentioned && strings.HasPrefix(name, prefix) {
+				all[name] = e.value
+			}
+		}
+	}
+	return all
+}
+
 // addresses are the settings that say where secrets are sent, and what the names
 // of those begin with.
 var addresses = map[string]string{
@@ -90,6 +116,11 @@ func SentTo(name string) (list []string) {
 		if strings.HasPrefix(name, prefix) && IsSecret(name) && name != address && name != testCodes {
 			list = append(list, address)
 		}
+	}
+	// Apple's key is not sent, but what is made of it is as good for a while.
+	of := strings.TrimSuffix(strings.TrimSuffix(name, "_SECRET"), "_PRIVATE_KEY")
+	if _, provider := scopes()[of+"_CLIENT_ID"]; provider && name != of {
+		list = append(list, of+"_API_URL", of+"_URL")
 	}
 	slices.Sort(list)
 	return list

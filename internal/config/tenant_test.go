@@ -182,7 +182,10 @@ func BenchmarkFor(b *testing.B) {
 func TestSentTo_isWhereASecretGoes(t *testing.T) {
 	for name, want := range map[string][]string{
 		"SMTP_PASS": {"SMTP_HOST"}, "SMTP_HOST": nil, "SMTP_PORT": nil, "SECURITY_CAPTCHA_SECRET": {"CAPTCHA_URL"}, "SMS_TWILIO_AUTH_TOKEN": {"SMS_BASE_URL"},
-		"JWT_SECRET": nil, "WEBHOOK_SECRET": nil, "NOBODYS": nil,
+		"JWT_SECRET": nil, "WEBHOOK_SECRET": nil, "NOBODYS": nil, "SAML_PRIVATE_KEY": nil, "EXTERNAL_SLACK_CLIENT_ID": nil, "EXTERNAL_SLACK": nil,
+		"EXTERNAL_SLACK_SECRET":      {"EXTERNAL_SLACK_API_URL", "EXTERNAL_SLACK_URL"},
+		"EXTERNAL_SLACK_OIDC_SECRET": {"EXTERNAL_SLACK_OIDC_API_URL", "EXTERNAL_SLACK_OIDC_URL"},
+		"EXTERNAL_APPLE_PRIVATE_KEY": {"EXTERNAL_APPLE_API_URL", "EXTERNAL_APPLE_URL"},
 	} {
 		if diff := cmp.Diff(want, config.SentTo(name)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -226,3 +226,18 @@ func (h *MailHeaders) UnmarshalText(text []byte) error {
 	*h = all
 	return nil
 }
+
+// PEM is a text of lines. They may be broken by \n, written as two characters,
+// because many places that settings are written in take one line alone.
+type PEM string
+
+// UnmarshalText takes the text as it is, but for its line breaks.
+func (p *PEM) UnmarshalText(text []byte) error {
+	*p = PEM(lines(string(text)))
+	return nil
+}
+
+// lines makes line breaks of those that are written \n.
+func lines(v string) string {
+	return strings.TrimSpace(strings.NewReplacer(`\r`, "", `\n`, "\n").Replace(v))
+}

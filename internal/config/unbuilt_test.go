@@ -101,16 +101,16 @@ func TestUnbuilt_saysNothingOfWhatIsOff(t *testing.T) {
 		}
 	}
 	for environ, silent := range map[string]bool{
-		"GOTRUE_MAILER_EMAIL_BACKGROUND_SENDING=0": true,
-		"GOTRUE_DB_CLEANUP_ENABLED=false":          true,
-		"GOTRUE_DB_CLEANUP_ENABLED=true":           false,
-		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=0s": true,
-		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=1":  false,
-		"GOTRUE_EXTERNAL_X_SKIP_NONCE_CHECK=false": true,
-		"GOTRUE_RATE_LIMIT_SSO=0":                  false,
-		"GOTRUE_EXTERNAL_GITHUB_CLIENT_ID=false":   false,
-		"GOTRUE_EXTERNAL_GITHUB_ENABLED=true":      false,
-		"GOTRUE_EXTERNAL_WEB3_SOLANA_ENABLED=1":    false,
+		"GOTRUE_MAILER_EMAIL_BACKGROUND_SENDING=0":             true,
+		"GOTRUE_DB_CLEANUP_ENABLED=false":                      true,
+		"GOTRUE_DB_CLEANUP_ENABLED=true":                       false,
+		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=0s":             true,
+		"GOTRUE_SECURITY_DB_ENCRYPTION_ENCRYPT=1":              false,
+		"GOTRUE_OAUTH_SERVER_ALLOW_DYNAMIC_REGISTRATION=false": true,
+		"GOTRUE_RATE_LIMIT_PASSKEY=0":                          false,
+		"GOTRUE_WEBAUTHN_RP_ID=false":                          false,
+		"GOTRUE_OAUTH_SERVER_ENABLED=true":                     false,
+		"GOTRUE_PASSKEY_ENABLED=1":                             false,
 	} {
 		if _, r := load(t, environ); (len(r.Warnings) == 0) != silent {
 			t.Errorf("%s: got warnings %v, want silence %v", environ, r.Warnings, silent)
