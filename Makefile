@@ -27,7 +27,8 @@ test-go: need-node need-engines ## the Go tests alone, without the race detector
 # The real npm clients, unmodified, against the real binary.
 test-compat: need-node need-browser build
 	cd compat && npm ci --no-audit --no-fund --loglevel=error
-	cd compat && GATEHOUSE_BIN=$(CURDIR)/$(BIN) npm test
+	$(GO) build -o dist/idp ./compat/idp
+	cd compat && GATEHOUSE_BIN=$(CURDIR)/$(BIN) COMPAT_IDP_BIN=$(CURDIR)/dist/idp npm test
 
 lint: ## golangci-lint, from its own module so that it adds nothing to ours
 	$(GO) build -modfile=tools/go.mod -o dist/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

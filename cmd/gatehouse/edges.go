@@ -154,7 +154,7 @@ func (h *house) signedFor(r *http.Request, cfg *config.Config) (key tenants.Key,
 	if r.Method == http.MethodGet && (r.URL.Path == "/health" || r.URL.Path == "/auth/v1/health" || r.URL.Path == "/.netlify/identity/health") {
 		return key, r, nil
 	}
-	sign, err := gotrue.ReadSign(r.Header.Values("X-Nf-Sign"), cfg.Server.OperatorToken.Reveal(), h.db.Now())
+	sign, err := gotrue.ReadSign(gotrue.SignOf(r), cfg.Server.OperatorToken.Reveal(), h.db.Now())
 	if err != nil {
 		return key, r, err
 	}
@@ -215,6 +215,7 @@ func (h *house) speak(s *site) (http.Handler, error) {
 			auth.KindChangeCurrent: cfg.Mailer.URLPaths.EmailChange, auth.KindChangeNew: cfg.Mailer.URLPaths.EmailChange,
 		},
 		DirectLinks: cfg.Mailer.LinkMode == "direct", CookieName: cfg.Cookie.Key, CookieLife: cfg.Cookie.Life.Duration(), Version: version,
+		Providers: s.providers.Names(), SAML: cfg.SAML.Enabled, SAMLName: samlName(cfg.SAML.Netlify), Metadata: s.described, ExternalRedirect: cfg.Providers.Redirect,
 		SMSProvider: cfg.SMS.Provider, CursorPages: cfg.Site.CursorPages, Work: s.human.offered(h.db.Now),
 	}
 	api, err := gotrue.New(o)
@@ -259,6 +260,8 @@ func (h *house) limits(s *site) *web.Limits {
 			"otp": per5(r.OTP), "token": token, "verify": per5(r.Verify),
 			"anonymous": {Events: r.Anonymous, Per: time.Hour, Burst: int(r.Anonymous)},
 			"session":   {Events: 10, Per: time.Minute, Burst: 10}, // refreshes of one
+			"sso":       per5(r.SSO), "web3": per5(r.Web3),
+			"assertion": {Events: s.cfg.SAML.RateLimit, Per: 5 * time.Minute, Burst: 30},
 			"captcha":   {Events: 60, Per: 5 * time.Minute, Burst: 60},
 		},
 	}

@@ -19,6 +19,7 @@ import (
 	"gatehouse/internal/fetch"
 	"gatehouse/internal/limit"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/social"
 	"gatehouse/internal/store"
 	"gatehouse/internal/tenants"
 	"gatehouse/internal/token"
@@ -35,6 +36,8 @@ type house struct {
 	log    *slog.Logger
 	out    *fetch.Client // every request of ours to elsewhere
 	wake   func()        // a delivery waits
+
+	providerKeys *social.Keys // what providers say about themselves, and sign with
 
 	level *slog.LevelVar // of the log; nil: of an offline verb
 
@@ -195,6 +198,7 @@ func build(ctx context.Context, e env, base *config.Base, db *store.DB, wake fun
 		return nil, err
 	}
 	h.plan.Store(plan)
+	h.providerKeys = social.NewKeys(social.KeysOptions{Fetch: h.out.Within(fetch.Limits{MaxConcurrent: providersAtOnce}), Now: db.Now, TTL: cfg.Providers.CacheLife, Log: log})
 	h.dir = tenants.New(tenants.Options[*site]{
 		DB: db, Make: h.open, Most: cfg.Tenants.Live,
 		Lost: func(_ context.Context, err error) {

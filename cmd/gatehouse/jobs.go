@@ -70,6 +70,19 @@ func (h *house) renewKeys(ctx context.Context) error {
 	})
 }
 
+// refreshMetadata reads the metadata of companies' identity providers anew, of the
+// tenants at work. Of those nobody asks for, nobody signs in.
+func (h *house) refreshMetadata(ctx context.Context) error {
+	return every(ctx, time.Hour, func() {
+		h.dir.Living(func(_ tenants.Key, s *site) {
+			_, err := s.auth.RefreshSSOMetadata(ctx)
+			if err != nil && ctx.Err() == nil {
+				h.log.Error("metadata of identity providers could not be read anew", "tenant", s.tenant.Name, "err", err)
+			}
+		})
+	})
+}
+
 // How long rows that nobody can use any more are kept.
 const (
 	keepChallenges  = 24 * time.Hour // at least: a late click deserves «expired», not «unknown»

@@ -32,6 +32,8 @@ func policy(cfg *config.Config) auth.Policy {
 		SignupDisabled: cfg.Site.DisableSignup, EmailDisabled: !cfg.External.Email, MagicLinkDisabled: !cfg.External.MagicLink,
 		PhoneDisabled: !cfg.External.Phone, AnonymousDisabled: !cfg.External.Anonymous, LinkingDisabled: !cfg.Site.ManualLinking,
 		Autoconfirm: m.Autoconfirm, PhoneAutoconfirm: sms.Autoconfirm, UnverifiedSignIn: m.Unverified, SecureEmailChange: m.SecureEmailChange,
+		Linking: linking(cfg.Providers.Linking), DropTokens: !cfg.Providers.KeepTokens, Recheck: cfg.Providers.Recheck,
+		CustomDisabled: !cfg.Providers.Custom, CustomMost: cfg.Providers.CustomMax, SAMLDisabled: !cfg.SAML.Enabled, RelayTTL: cfg.SAML.RelayLife,
 		StrictPKCE: m.PKCEBinding == "strict", Reveal: reveal(cfg),
 		Audience: cfg.JWT.Audience, DefaultRole: cfg.JWT.DefaultGroup, AdminRole: cfg.JWT.AdminGroup, AdminRoles: cfg.JWT.AdminRoles,
 		OperatorToken: cfg.Server.OperatorToken.Reveal(), Issuer: cfg.JWT.Issuer, AccessTTL: cfg.JWT.Life.Duration(),

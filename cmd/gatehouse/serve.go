@@ -116,7 +116,7 @@ func (serveCmd) Run(ctx context.Context, e env) (err error) {
 			}
 		}, func() { doors.set(watch.over(h.edges())) })
 	}
-	return serve(ctx, srv, ln, log, stopping, append(watch.jobs(), reloading, mails.Run, courier.Run, h.dir.Watch, h.keepKeys, h.renewKeys, h.watchClock, h.sweep, h.sealer(courier.Wake).Run)...)
+	return serve(ctx, srv, ln, log, stopping, append(watch.jobs(), reloading, mails.Run, courier.Run, h.dir.Watch, h.keepKeys, h.renewKeys, h.refreshMetadata, h.watchClock, h.sweep, h.sealer(courier.Wake).Run)...)
 }
 
 // listen opens the address of the settings.

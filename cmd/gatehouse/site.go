@@ -17,6 +17,7 @@ import (
 	"gatehouse/internal/notify"
 	"gatehouse/internal/outbox"
 	"gatehouse/internal/secret"
+	"gatehouse/internal/social"
 	"gatehouse/internal/store"
 	"gatehouse/internal/tenants"
 )
@@ -33,6 +34,9 @@ type site struct {
 
 	callees *callees // the operator's own services
 	human   human
+
+	providers *social.Providers
+	described func() ([]byte, error) // as a SAML service provider; nil: it is none
 
 	once    sync.Once // of handler: offline verbs need none
 	handler http.Handler
@@ -84,11 +88,15 @@ func (h *house) newSite(p *plan, t auth.Tenant, root *secret.Root, variant strin
 	if err != nil {
 		return nil, err
 	}
+	ways, err := h.waysOf(s)
+	if err != nil {
+		return nil, err
+	}
 	send, words := s.byHook(send, templates(cfg, p.base.Config, h.out, h.log))
 	s.auth = auth.New(auth.Options{
-		Tenant: t.ID, DB: h.db, Root: root, Hasher: h.hasher, Policy: policy(cfg), Methods: login.All(), Texts: s.texts.core(),
+		Tenant: t.ID, DB: h.db, Root: root, Hasher: h.hasher, Policy: policy(cfg), Methods: login.All(ways), Texts: s.texts.core(),
 		Endpoint: endpoint(cfg.Server.OutgoingAllowPrivate), Checks: checksOf(p.checks, cfg), Schema: p.schema, UndoURL: undoURL(cfg), Keys: keys, Wake: h.wake, Log: h.log,
-		Captcha: s.human.core, Hooks: s.callees.core(), MailByHook: cfg.Hooks.SendEmail,
+		StateTail: h.stateTail(p, t, variant), Outside: h.outsideAddress, ReadIdP: h.readIdP, Captcha: s.human.core, Hooks: s.callees.core(), MailByHook: cfg.Hooks.SendEmail,
 	})
 	s.post = outbox.Post{
 		Root: root, Templates: words, Sender: send, Texter: s.texts.sender, Words: s.texts.words,
@@ -102,7 +110,11 @@ func (h *house) settingsOf(p *plan, t auth.Tenant, variant string) (*config.Conf
 	if t.ID.IsZero() && variant == "" {
 		return p.base.Config, nil
 	}
-	cfg, report := p.base.For(t.Settings)
+	settings := t.Settings
+	if p.base.Tenants.Multi {
+		settings = p.base.Lend(settings)
+	}
+	cfg, report := p.base.For(settings)
 	err := report.Err()
 	if err != nil {
 		return nil, fmt.Errorf("the settings of tenant %s have faults:\n%w", t.Name, err)

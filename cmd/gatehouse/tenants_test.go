@@ -180,6 +180,9 @@ func payload(t *testing.T, token string) (claims object) {
 var openRoutes = []string{
 	"GET /health", "GET /settings", "GET /.well-known/jwks.json", "GET /", "POST /signup", "POST /token", "GET /verify", "POST /verify", "POST /recover", "POST /otp",
 	"POST /magiclink", "POST /resend", "GET /captcha", "POST /captcha", "GET /captcha/pow.js",
+	// The ways to accounts elsewhere and back, where no token counts; what does is of one tenant, see class F.
+	"GET /authorize", "POST /authorize", "GET /callback", "POST /callback", "POST /sso", "GET /sso/start", "GET /sso/saml/acs", "POST /sso/saml/acs",
+	"GET /sso/saml/finish", "GET /sso/saml/metadata", "POST /saml/acs", "GET /saml/finish", "GET /saml/metadata",
 }
 
 // routes are all of the edge that are described, but for those openRoutes and

@@ -51,8 +51,21 @@ var access = map[string]string{
 	"DELETE /admin/tenants/{id}": operates,
 	"POST /instances":            operates, "GET /instances/{id}": operates, "PUT /instances/{id}": operates, "DELETE /instances/{id}": operates,
 
-	"POST /sso": nobodys, "POST /sso/saml/acs": nobodys, "GET /sso/saml/metadata": nobodys, "GET /authorize": nobodys, "GET /callback": nobodys,
-	"POST /callback": nobodys, "GET /user/identities/authorize": nobodys, "POST /factors": nobodys, "POST /factors/{id}/challenge": nobodys,
+	// The ways out and back: what is asked of those who come by them is a sealed
+	// cookie or an assertion, see classes L, F and P.
+	"GET /authorize": anybody, "POST /authorize": links, "GET /callback": anybody, "POST /callback": anybody, "POST /sso": anybody, "GET /sso/start": anybody,
+	"GET /sso/saml/acs": anybody, "POST /sso/saml/acs": anybody, "GET /sso/saml/finish": anybody, "POST /saml/acs": anybody, "GET /saml/finish": anybody,
+
+	"GET /admin/custom-providers": admins, "POST /admin/custom-providers": admins, "GET /admin/custom-providers/{id}": admins,
+	"PUT /admin/custom-providers/{id}": admins, "DELETE /admin/custom-providers/{id}": admins,
+	"GET /admin/sso/providers": admins, "POST /admin/sso/providers": admins, "GET /admin/sso/providers/{id}": admins,
+	"PUT /admin/sso/providers/{id}": admins, "DELETE /admin/sso/providers/{id}": admins,
+	"GET /admin/users/{id}/providers": admins, "POST /admin/users/{id}/providers": admins, "GET /admin/users/{id}/providers/{provider}": admins,
+	"PUT /admin/users/{id}/providers/{provider}": admins, "DELETE /admin/users/{id}/providers/{provider}": admins,
+	"POST /admin/users/{id}/providers/{provider}/refresh": admins,
+
+	"GET /sso/saml/metadata": nobodys, "GET /saml/metadata": nobodys, // without SAML
+	"GET /user/identities/authorize": nobodys, "POST /factors": nobodys, "POST /factors/{id}/challenge": nobodys,
 	"POST /factors/{id}/verify": nobodys, "DELETE /factors/{id}": nobodys, "GET /.well-known/openid-configuration": nobodys,
 	"GET /.well-known/oauth-authorization-server": nobodys,
 }

@@ -35,7 +35,7 @@ type Changes struct {
 //
 // Codes: NotYours, EmailInvalid, PhoneInvalid, EmailDisabled, PhoneDisabled,
 // EmailTaken, PhoneTaken, EmailNotAuthorized, TooSoon, SMSTooSoon, SMSRefused,
-// EmailNotConfirmed, SamePassword, WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed,
+// EmailNotConfirmed, SSOManaged, SamePassword, WeakPassword, PasswordTooLong, ReauthNeeded, ReauthFailed,
 // CurrentNeeded, CurrentWrong, InvalidInput, TooMany, Busy; those of
 // Authenticate when the session ended meanwhile.
 // Events: EmailChangeAsked, PhoneChangeAsked, EmailChanged, PhoneChanged,
@@ -43,6 +43,9 @@ type Changes struct {
 func (s *Service) UpdateUser(ctx context.Context, c Caller, v *Viewer, ch Changes, f Flow) (*User, error) {
 	if ch.AppData != nil && v.User.Role != s.policy.AdminRole {
 		return nil, fail(NotYours)
+	}
+	if v.User.SSO && (!empty(ch.Email) || !empty(ch.Phone) || !empty(ch.Password)) {
+		return nil, fail(SSOManaged)
 	}
 	wish, err := s.wishes(v, ch)
 	if err != nil {
@@ -150,7 +153,7 @@ func (s *Service) wantPassword(ctx context.Context, c Caller, v *Viewer, ch Chan
 		if err != nil {
 			return nil, err
 		}
-		pw.nonce, err = (&Kit{s, c}).KeptCode(ctx, Input{Phone: to.Phone, Code: ch.Nonce, Kinds: []Kind{KindReauth}})
+		pw.nonce, err = (&Kit{s: s, c: c}).KeptCode(ctx, Input{Phone: to.Phone, Code: ch.Nonce, Kinds: []Kind{KindReauth}})
 		if err != nil {
 			return nil, err
 		}
@@ -259,6 +262,17 @@ func (s *Service) replacePassword(tx *store.Tx, c Caller, u *User, hash string, 
 	err := tx.SetPassword(u.ID, []byte(hash))
 	if err == nil {
 		err = tx.DropChallenges(u.ID, string(KindUndo))
+	}
+	if err == nil && u.Email != "" && !has(u, "email") { // whose account elsewhere vouched for it so far
+		i := newIdentity(u, "email", tx.Now)
+		u.Identities = append(u.Identities, i)
+		err = tx.AddIdentity(i)
+		if err == nil {
+			err = s.nameProviders(u)
+		}
+		if err == nil {
+			err = tx.SetUser(u)
+		}
 	}
 	if err == nil && (u.NewEmail != "" || u.NewPhone != "") {
 		// A wish alone would do harm: a thief whose session ends here could have

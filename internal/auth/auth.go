@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,9 @@ type Service struct {
 	hooks    Hooks
 	byHook   bool // mail is sent by a hook
 	endpoint func(url string, events []string) (field string, err error)
+	outside  func(url string) error
+	tail     func(time.Duration) string
+	readIdP  func(ctx context.Context, xml []byte, url string) (IdPMetadata, error)
 	captcha  *Captcha
 	undoURL  func(token string) string
 	wake     func()
@@ -75,12 +79,15 @@ type Options struct {
 	// MailByHook: mail is sent by a hook, which is told of a change of address
 	// once, with the secrets for both addresses.
 	MailByHook bool
-	Endpoint   func(url string, events []string) (field string, err error) // judges where events shall be sent; nil: anywhere
-	Captcha    *Captcha                                                    // nil: nobody has to solve any
-	Schema     Schema                                                      // of user data; nil: any
-	UndoURL    func(token string) string                                   // of the page of «this was not me»; nil: notices have none
-	Keys       []token.Key                                                 // brought along by configuration; empty: the house makes its own
-	Wake       func()                                                      // called after a commit that queued a message
+	Endpoint   func(url string, events []string) (field string, err error)            // judges where events shall be sent; nil: anywhere
+	Outside    func(url string) error                                                 // judges where a custom provider or metadata may be; nil: anywhere by https
+	ReadIdP    func(ctx context.Context, xml []byte, url string) (IdPMetadata, error) // reads metadata, or fetches them; nil: no company is connected
+	Captcha    *Captcha                                                               // nil: nobody has to solve any
+	StateTail  func(life time.Duration) string                                        // ends the state of journeys, where those who come back do not say to whom; nil: nothing
+	Schema     Schema                                                                 // of user data; nil: any
+	UndoURL    func(token string) string                                              // of the page of «this was not me»; nil: notices have none
+	Keys       []token.Key                                                            // brought along by configuration; empty: the house makes its own
+	Wake       func()                                                                 // called after a commit that queued a message
 	Log        *slog.Logger
 }
 
@@ -92,11 +99,18 @@ type Policy struct {
 	PhoneDisabled      bool
 	AnonymousDisabled  bool
 	LinkingDisabled    bool // users may not add or remove identities by themselves
-	Autoconfirm        bool // an address counts as proved at sign-up
-	PhoneAutoconfirm   bool // likewise a number, also at a change
-	UnverifiedSignIn   bool // a password opens the account of an address nobody has proved
-	SecureEmailChange  bool // both addresses must agree to a change
-	StrictPKCE         bool // a link asked for with PKCE signs in nowhere but where it was asked for
+	CustomDisabled     bool // administrators add no providers, and those there are sign nobody in
+	CustomMost         int  // of them; 0: no limit but a thousand
+	SAMLDisabled       bool // companies' own identity providers sign nobody in
+	Linking            Linking
+	RelayTTL           time.Duration // of a sign-in by a company's identity provider; 0: as of all others
+	DropTokens         bool          // what accounts elsewhere are asked with is not kept
+	Recheck            time.Duration // how old the word of whoever keeps the account may be that opened a session; 0: any age
+	Autoconfirm        bool          // an address counts as proved at sign-up
+	PhoneAutoconfirm   bool          // likewise a number, also at a change
+	UnverifiedSignIn   bool          // a password opens the account of an address nobody has proved
+	SecureEmailChange  bool          // both addresses must agree to a change
+	StrictPKCE         bool          // a link asked for with PKCE signs in nowhere but where it was asked for
 	Reveal             Reveal
 	Audience           string
 	DefaultRole        string
@@ -159,7 +173,7 @@ const (
 func New(o Options) *Service {
 	s := &Service{
 		tenant: o.Tenant, db: o.DB, root: o.Root, hasher: o.Hasher, policy: o.Policy, wake: o.Wake, log: o.Log,
-		texts: o.Texts, checks: o.Checks, schema: o.Schema, hooks: o.Hooks, byHook: o.MailByHook, endpoint: o.Endpoint, captcha: o.Captcha, undoURL: o.UndoURL,
+		texts: o.Texts, checks: o.Checks, schema: o.Schema, hooks: o.Hooks, byHook: o.MailByHook, endpoint: o.Endpoint, outside: o.Outside, tail: o.StateTail, readIdP: o.ReadIdP, captcha: o.Captcha, undoURL: o.UndoURL,
 		methods: map[string]Method{}, ring: &ring{configured: o.Keys},
 	}
 	for _, m := range o.Methods {
@@ -207,6 +221,9 @@ type Grant struct {
 	AuthCode string
 	// MorePending tells that one of two addresses has agreed to a change.
 	MorePending bool
+	// ProviderToken and ProviderRefresh are what the account elsewhere is asked
+	// with; they are handed out once.
+	ProviderToken, ProviderRefresh string
 	// WeakPassword lists what is wrong with the right password by today's
 	// rules.
 	WeakPassword []string
@@ -221,6 +238,7 @@ type Grant struct {
 type AMR struct {
 	Method    string `json:"method"`
 	Timestamp int64  `json:"timestamp"` // seconds
+	Provider  string `json:"provider,omitempty"`
 }
 
 // Words that sessions end with, for whoever asks why.
@@ -241,13 +259,21 @@ func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error
 	if err != nil {
 		return Session{}, err
 	}
-	amr, err := json.Marshal([]AMR{{p.AMR, tx.Now.Unix()}})
+	how := AMR{Method: p.AMR, Timestamp: tx.Now.Unix()}
+	if !p.Identity.IsZero() {
+		how.Provider = strings.TrimPrefix(p.Provider, SSOPrefix) // of a company its connection's id, as Supabase's server has it
+	}
+	amr, err := json.Marshal([]AMR{how})
 	if err != nil {
 		return Session{}, fmt.Errorf("auth: amr: %w", err)
 	}
 	sess := Session{
 		ID: store.NewSessionID(), UserID: u.ID, Generation: 1, AAL: 1, AMR: amr,
 		IP: c.IP, UserAgent: cut(c.Agent, 255), Device: DeviceName(c.Agent), CreatedAt: tx.Now, RefreshedAt: tx.Now,
+		IdentityID: p.Identity,
+	}
+	if !p.Identity.IsZero() {
+		sess.CheckedAt = tx.Now
 	}
 	if s.policy.SessionTimebox > 0 {
 		sess.NotAfter = tx.Now.Add(s.policy.SessionTimebox)
@@ -269,7 +295,7 @@ func (s *Service) open(tx *store.Tx, c Caller, u *User, p Proof) (Session, error
 	if err != nil {
 		return Session{}, err
 	}
-	if p.Provider != "" {
+	if p.Provider != "" && p.Identity.IsZero() { // link.go has noted the others
 		err = tx.SetIdentitySignIn(u.ID, p.Provider)
 		for i := range u.Identities {
 			if u.Identities[i].Provider == p.Provider {

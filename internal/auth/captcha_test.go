@@ -66,7 +66,7 @@ func solver(token string) auth.Caller {
 // asked tells whether a way in or to a message is guarded by a captcha, as the
 // contract has it.
 func asked(e *entry) bool {
-	return e.method == "password" || slices.Contains([]string{"SignUp", "Recover", "MagicLink", "Resend"}, e.call)
+	return e.method == "password" || e.method == "web3" || slices.Contains([]string{"SignUp", "Recover", "MagicLink", "Resend"}, e.call)
 }
 
 // captchaGate refuses whoever has solved nothing.

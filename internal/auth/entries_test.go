@@ -10,7 +10,7 @@ import (
 
 // entries are all paths in.
 func entries() []entry {
-	return slices.Concat(passwordEntries(), mailEntries(), textEntries(), sessionEntries(), signUpEntries(), askEntries())
+	return slices.Concat(passwordEntries(), mailEntries(), textEntries(), sessionEntries(), signUpEntries(), askEntries(), elsewhereEntries())
 }
 
 // signsIn is a last step by one of the ways in.

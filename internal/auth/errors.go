@@ -90,6 +90,43 @@ const (
 	WebhookNotFound      Code = "webhook_not_found"       // no such endpoint
 	DeliveryNotFound     Code = "delivery_not_found"      // no such delivery, or it has not ended
 	TooManyWebhooks      Code = "too_many_webhooks"       // a tenant has 50 at most
+	ProviderUnknown      Code = "provider_unknown"        // nobody of that name keeps accounts one could sign in with; Params["problem"] is the name
+	ProviderDisabled     Code = "provider_disabled"       // likewise, but known
+	ProviderRefused      Code = "provider_refused"        // who keeps the account said no, or its owner did; Params["error"], Params["problem"] are its own words
+	ProviderFailed       Code = "provider_failed"         // its answer cannot be used
+	ProviderCode         Code = "provider_code"           // it does not know the code that somebody came back with, or not any more
+	ProviderUnavailable  Code = "provider_unavailable"    // it does not answer
+	ProviderNoEmail      Code = "provider_no_email"       // it gave no address, and one is asked for
+	ProviderUnproved     Code = "provider_unproved"       // it does not vouch for the address; a mail has gone there
+	IDTokenFailed        Code = "id_token_failed"         // Params["problem"]
+	StateFailed          Code = "state_failed"            // who comes back never set out, not in this browser, or too long ago
+	CallbackFailed       Code = "callback_failed"         // they bring neither a code nor an error
+	IdentityTaken        Code = "identity_taken"          // the account elsewhere is another user's
+	AccountExists        Code = "account_exists"          // the address has a user, whom the account elsewhere may not join by itself
+	InviteMismatch       Code = "invite_mismatch"         // the account elsewhere is not of the address that was invited
+	InviteNotFound       Code = "invite_not_found"        //
+	CustomNotFound       Code = "custom_not_found"        // no such provider
+	CustomTaken          Code = "custom_taken"            // there is one of that name
+	TooManyCustom        Code = "too_many_custom"         //
+	SAMLDisabled         Code = "saml_disabled"           //
+	RelayNotFound        Code = "relay_not_found"         // an assertion nobody here asked for
+	RelayExpired         Code = "relay_expired"           // or that comes too late
+	IdPNotFound          Code = "idp_not_found"           // or from somebody unknown
+	IdPExists            Code = "idp_exists"              // its entity id is that of another connection
+	AssertionNoUser      Code = "assertion_no_user"       // it does not say who
+	AssertionNoEmail     Code = "assertion_no_email"      // or not by which address
+	AssertionFailed      Code = "assertion_failed"        // its signature, its time, its addressee are not right; Params["problem"]
+	MetadataFailed       Code = "metadata_failed"         // that of an identity provider; Params["problem"]
+	EntityMismatch       Code = "entity_mismatch"         // likewise: it is of another
+	SSONotFound          Code = "sso_not_found"           // no such connection
+	SSODisabled          Code = "sso_disabled"            //
+	DomainTaken          Code = "domain_taken"            // of another connection
+	SSOManaged           Code = "sso_managed"             // a company keeps the user's address and has them sign in
+	Web3Disabled         Code = "web3_disabled"           //
+	Web3Chain            Code = "web3_chain"              // neither Ethereum nor Solana
+	Web3Failed           Code = "web3_failed"             // Params["problem"]
+	AlreadyLinked        Code = "already_linked"          // the user has an account with that provider
+	NotLinked            Code = "not_linked"              // or has none
 	SetupClosed          Code = "setup_closed"            // the first administrator exists, or the link is dead
 	Unavailable          Code = "unavailable"             // the database cannot do its work now; RetryAfter
 	TimedOut             Code = "timed_out"               //
@@ -104,7 +141,10 @@ var Codes = []Code{
 	InvitePasswordNeeded, ChangeTokenFailed, FlowNotFound, FlowExpired, VerifierFailed, TokenMissing, TokenInvalid,
 	SessionGone, SessionExpired, SessionNotFound, AudienceMismatch, RefreshMalformed, RefreshNotFound, RefreshReused, ReauthNeeded,
 	ReauthFailed, CurrentNeeded, CurrentWrong, LinkingDisabled, IdentityNotFound, LastIdentity, NotAdmin, NotYours, TooSoon, SMSTooSoon, SMSRefused, TooMany, Busy, TenantTaken, TenantNotFound, SignMissing, SignInvalid, HookRefused, HookTimeout, HookTimeoutRetry, HookTooLarge, HookContentType, HookFailed,
-	WebhookRefused, WebhookUnreachable, WebhookTimeout, WebhookFailed, WebhookNotFound, DeliveryNotFound, TooManyWebhooks, CaptchaFailed, SetupClosed, Unavailable, TimedOut, Internal,
+	WebhookRefused, WebhookUnreachable, WebhookTimeout, WebhookFailed, WebhookNotFound, DeliveryNotFound, TooManyWebhooks, CaptchaFailed,
+	ProviderUnknown, ProviderDisabled, ProviderRefused, ProviderFailed, ProviderCode, ProviderUnavailable, ProviderNoEmail, ProviderUnproved, IDTokenFailed, StateFailed, CallbackFailed, IdentityTaken, AccountExists, InviteMismatch, InviteNotFound,
+	CustomNotFound, CustomTaken, TooManyCustom, SAMLDisabled, RelayNotFound, RelayExpired, IdPNotFound, IdPExists, AssertionNoUser, AssertionNoEmail, AssertionFailed, MetadataFailed, EntityMismatch, SSONotFound, SSODisabled, DomainTaken, SSOManaged, Web3Disabled, Web3Chain, Web3Failed, AlreadyLinked, NotLinked,
+	SetupClosed, Unavailable, TimedOut, Internal,
 }
 
 // Error is a failure a client may know about. Any other error is Internal:

@@ -26,6 +26,7 @@ func deeds() []deed {
 	c, op := authtest.Caller(), authtest.Operator()
 	var a, b, stale *auth.Grant
 	var hook *auth.Webhook
+	companies := newRegistry()
 	id := func(g *auth.Grant) auth.UserID { return g.User.ID }
 	return []deed{
 		{"sign up", "", auth.SignedUp, func(t *testing.T, h *authtest.House) auth.UserID {
@@ -170,6 +171,19 @@ func deeds() []deed {
 			ok(t, "set", err)
 			return id(a)
 		}},
+		{"link an account elsewhere", "operator", auth.IdentityLinked, func(t *testing.T, h *authtest.House) auth.UserID {
+			addLinked(t, h, id(a), "facebook", auth.LinkedAccount{ClientID: "fb-1"})
+			return id(a)
+		}},
+		{"set when its token expires", "operator", auth.TokensUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetTokenExpiry(t.Context(), op, id(a), "facebook", h.Clock.Now(), nil)
+			ok(t, "set", err)
+			return id(a)
+		}},
+		{"unlink it", "operator", auth.IdentityUnlinked, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "unlink", h.DropLinked(t.Context(), op, id(a), "facebook"))
+			return id(a)
+		}},
 		{"ban", "operator", auth.UserBannedEvent, func(t *testing.T, h *authtest.House) auth.UserID {
 			_, err := h.SetUser(t.Context(), op, id(a), auth.UserChanges{BanFor: ptr(time.Hour)})
 			ok(t, "ban", err)
@@ -219,6 +233,43 @@ func deeds() []deed {
 		{"delete an endpoint", "operator", auth.WebhookDeleted, func(t *testing.T, h *authtest.House) auth.UserID {
 			ok(t, "drop", h.DropWebhook(t.Context(), op, hook.ID))
 			return auth.UserID{}
+		}},
+		{"add a provider", "operator", auth.CustomAdded, func(t *testing.T, h *authtest.House) auth.UserID {
+			addCustom(t, h, oidcProvider("acme"))
+			return auth.UserID{}
+		}},
+		{"set a provider", "operator", auth.CustomUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetCustomProvider(t.Context(), op, "custom:acme", auth.CustomChanges{Disabled: ptr(true)})
+			ok(t, "set", err)
+			return auth.UserID{}
+		}},
+		{"delete a provider", "operator", auth.CustomDeleted, func(t *testing.T, h *authtest.House) auth.UserID {
+			ok(t, "drop", h.DropCustomProvider(t.Context(), op, "custom:acme"))
+			return auth.UserID{}
+		}},
+		{"connect a company", "operator", auth.SSOAdded, func(t *testing.T, h *authtest.House) auth.UserID {
+			addSSO(t, h.Under(t, companies.option), auth.SSOChanges{MetadataURL: ptr(acmeURL), ResourceID: ptr("acme")})
+			return auth.UserID{}
+		}},
+		{"set a connection", "operator", auth.SSOUpdated, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.SetSSO(t.Context(), op, "resource_acme", auth.SSOChanges{Disabled: ptr(true)})
+			ok(t, "set", err)
+			return auth.UserID{}
+		}},
+		{"delete a connection", "operator", auth.SSODeleted, func(t *testing.T, h *authtest.House) auth.UserID {
+			_, err := h.DropSSO(t.Context(), op, "resource_acme")
+			ok(t, "drop", err)
+			return auth.UserID{}
+		}},
+		{"be refused at a re-check", "system", auth.IdentityRefused, func(t *testing.T, h *authtest.House) auth.UserID {
+			asks := h.Under(t, withNotices, authtest.With(func(p *auth.Policy) { p.Recheck = minute }))
+			g, err := asks.ByAccount(t, authtest.Person("google", "g-9", "nina@example.com"))
+			ok(t, "sign in", err)
+			h.Clock.Advance(2 * minute)
+			h.Elsewhere.Refuses(&auth.Error{Code: auth.ProviderRefused})
+			_, err = asks.Refresh(t.Context(), c, g.Refresh)
+			want(t, "refresh", err, auth.SessionExpired)
+			return id(g)
 		}},
 		{"rotate keys", "operator", auth.SigningKeyRotated, func(t *testing.T, h *authtest.House) auth.UserID {
 			ok(t, "rotate", h.RotateKeys(t.Context(), op, false))

@@ -182,7 +182,12 @@ func (s *Service) rehearse(ctx context.Context, c Caller, method string, enter f
 
 // watched tells whether a hook has to be asked about a sign-in.
 func (s *Service) watched(method string, g *Grant) bool {
-	return s.hooks.Entering != nil && (g.first || method == "password" && !g.MorePending)
+	return s.hooks.Entering != nil && (g.first || (method == "password" || elsewhere(method)) && !g.MorePending)
+}
+
+// elsewhere tells whether a way in is by an account elsewhere.
+func elsewhere(method string) bool {
+	return method == "social" || method == "saml" || method == "idtoken" || method == "web3"
 }
 
 // claimsFor are what an access token says, after a hook had its say.

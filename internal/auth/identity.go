@@ -36,16 +36,23 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 		gone := u.Identities[at]
 		was := u
 		u.Identities = slices.DeleteFunc(slices.Clone(u.Identities), func(i Identity) bool { return i.ID == id })
-		switch gone.Provider {
-		case "email":
+		switch {
+		case outside(&gone) && gone.Email == u.Email && !has(&u, "email") && !vouchedFor(&u), gone.Provider == "email" && !vouchedFor(&u):
 			u.Email, u.EmailVerifiedAt, u.NewEmail, u.EmailChangeProved = "", time.Time{}, "", 0
-		case "phone":
+			err = s.inherit(tx, &u)
+		case gone.Provider == "phone":
 			u.Phone, u.PhoneVerifiedAt, u.NewPhone = "", time.Time{}, ""
+		}
+		if err != nil {
+			return err
 		}
 		if s.admit(&u, tx.Now) != nil {
 			return fail(LastIdentity) // nobody has proved the one that is left
 		}
 		err = tx.DropIdentity(id)
+		if err == nil {
+			err = s.leave(tx, c, v, &u, &gone)
+		}
 		if err == nil {
 			err = tx.DropChallenges(u.ID, string(KindUndo)) // those to an address that is not theirs any more
 		}
@@ -66,10 +73,62 @@ func (s *Service) Unlink(ctx context.Context, c Caller, v *Viewer, id IdentityID
 	return err
 }
 
+// inherit gives a user whose address is gone that of another account of theirs
+// which vouches for it, unless somebody else has it.
+func (s *Service) inherit(tx *store.Tx, u *User) error {
+	for i := range u.Identities {
+		k := &u.Identities[i]
+		data, err := readMetadata(k.Data)
+		proved, _ := data["email_verified"].(bool)
+		if err != nil || !outside(k) || k.Email == "" || !proved {
+			continue
+		}
+		taken, err := tx.EmailTaken(k.Email)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			u.Email, u.EmailVerifiedAt = k.Email, tx.Now
+			return nil
+		}
+	}
+	return nil
+}
+
+// leave ends what an identity has begun that is gone: its tokens, and the sessions
+// it opened but for the one that asks.
+func (s *Service) leave(tx *store.Tx, c Caller, v *Viewer, u *User, gone *Identity) error {
+	if !outside(gone) {
+		return nil
+	}
+	err := s.dropTokens(tx, gone.ID)
+	if err != nil {
+		return err
+	}
+	data, err := readMetadata(u.AppMetadata)
+	if err == nil && data["provider"] == gone.Provider && !has(u, gone.Provider) {
+		u.AppMetadata, err = mergeMetadata(u.AppMetadata, map[string]any{"provider": nil})
+	}
+	if err != nil {
+		return err
+	}
+	return s.endBy(tx, c, gone, v.Session.ID)
+}
+
+// endBy ends the sessions that an account elsewhere has opened, but for one.
+func (s *Service) endBy(tx *store.Tx, c Caller, i *Identity, but SessionID) error {
+	const why = "its identity was removed"
+	ended, err := tx.EndSessionsOf(i.UserID, i.ID, but, why)
+	if err == nil {
+		err = s.ended(tx, c, i.UserID, why, ended)
+	}
+	return err
+}
+
 // ownProviders are those of our own identities a user has: of an address, of a
 // number.
 func ownProviders(u *User) (list []string) {
-	if u.Email != "" {
+	if u.Email != "" && !vouchedFor(u) {
 		list = append(list, "email")
 	}
 	if u.Phone != "" {
@@ -114,7 +173,7 @@ func identityData(u *User) []byte {
 // identify brings the identities of the user's own address and number in line
 // with the user: those that are missing are added, those without one removed.
 func (s *Service) identify(tx *store.Tx, u *User) error {
-	want := map[string]bool{"email": u.Email != "", "phone": u.Phone != ""}
+	want := map[string]bool{"email": u.Email != "" && (has(u, "email") || !vouchedFor(u)), "phone": u.Phone != ""}
 	var kept []Identity
 	for _, i := range u.Identities {
 		own, has := want[i.Provider]

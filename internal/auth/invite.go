@@ -63,6 +63,9 @@ func (s *Service) invited(tx *store.Tx, c Caller, draft User, data map[string]an
 	// Whoever signed up with this address before never proved it: neither the
 	// password nor the data they chose are for the person who is invited.
 	err = tx.DropCredentials(u.ID)
+	if err == nil {
+		err = s.dropOutside(tx, &u, IdentityID{})
+	}
 	if u.InvitedAt.IsZero() {
 		u.UserMetadata = nil
 	}
@@ -228,6 +231,9 @@ func (s *Service) linkUser(tx *store.Tx, c Caller, r LinkRequest, kind *Kind, dr
 		}
 		if err == nil {
 			err = s.putOut(tx, c, &u) // who confirms it keeps whoever is in
+		}
+		if err == nil {
+			err = s.dropOutside(tx, &u, IdentityID{})
 		}
 		if u.InvitedAt.IsZero() {
 			u.UserMetadata = nil

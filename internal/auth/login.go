@@ -43,11 +43,14 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	if !ok {
 		return nil, fail(MethodDisabled)
 	}
-	err := s.reachable(Contact{Email: in.Email, Phone: in.Phone})
+	var err error
+	if byContact(method) {
+		err = s.reachable(Contact{Email: in.Email, Phone: in.Phone})
+	}
 	if err != nil {
 		return nil, err
 	}
-	if method == "password" { // who comes by anything else has been sent it, or has a session
+	if method == "password" || method == "web3" { // who comes by anything else has been sent it, has a session, or an account elsewhere
 		err = s.human(ctx, c)
 	}
 	if err != nil {
@@ -55,7 +58,8 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	}
 	in.Kinds = slices.DeleteFunc(slices.Clone(in.Kinds), func(k Kind) bool { return !k.signsIn() })
 	// 2. The slow part of judging, and of a password that comes along.
-	verdict, err := m.Finish(ctx, &Kit{s, c}, in)
+	k := &Kit{s: s, c: c}
+	verdict, err := m.Finish(ctx, k, in)
 	if err != nil {
 		return nil, err
 	}
@@ -66,6 +70,35 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 			return nil, err
 		}
 	}
+	if k.vouched == nil {
+		return s.finish(ctx, c, method, in, verdict, hash, byLink)
+	}
+	for range maxRaces { // who keeps the account is not asked twice: its answer is good once
+		err = s.draftFor(ctx, c, k.vouched)
+		if err != nil {
+			return nil, err
+		}
+		g, err := s.finish(ctx, c, method, in, verdict, "", byLink)
+		if !errors.Is(err, ErrMoved) && !errors.Is(err, store.ErrDuplicate) {
+			s.wake() // a question to whoever reads the address, or a notice to who was here
+			return g, err
+		}
+	}
+	return nil, fail(Busy)
+}
+
+// byContact tells whether a way in is by an address or number that somebody
+// names. Whose an authorization code is shows when it is read.
+func byContact(method string) bool {
+	switch method {
+	case "password", "emailcode", "emaillink", "smscode":
+		return true
+	}
+	return false
+}
+
+// finish is what is left of a sign-in once the slow part is judged.
+func (s *Service) finish(ctx context.Context, c Caller, method string, in Input, verdict Verdict, hash string, byLink bool) (*Grant, error) {
 	// 3. What does the operator's own service say?
 	enter := func(tx *store.Tx, g *Grant, ch Changed) error {
 		return s.enter(tx, c, verdict, hash, byLink && (!in.Here || s.policy.StrictPKCE), ch, g)
@@ -86,7 +119,7 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 		refused, err = refusal(err)
 		return err
 	})
-	if errors.Is(err, store.ErrDuplicate) {
+	if errors.Is(err, store.ErrDuplicate) && byContact(method) {
 		return nil, Contact{Phone: in.Phone}.taken() // somebody else took it while the message was under way
 	}
 	if err != nil {
@@ -104,6 +137,7 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 		return nil, err
 	}
 	out.WeakPassword = g.WeakPassword
+	out.ProviderToken, out.ProviderRefresh = g.ProviderToken, g.ProviderRefresh
 	if method == "password" {
 		out.Device = s.rememberDevice(c, g.User.ID)
 	}
@@ -114,6 +148,9 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 func refusal(err error) (refused, failed error) {
 	if errors.Is(err, ErrDenied) {
 		return &Error{Code: InvalidCredentials, Err: err}, nil
+	}
+	if _, un := errors.AsType[unspent](err); un {
+		return nil, err
 	}
 	var e *Error
 	if errors.As(err, &e) {
@@ -142,7 +179,14 @@ func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, by
 	g.User, g.WeakPassword = u, p.Weak
 	// c. What does the answer prove?
 	q := p.Answered
-	if q != nil && q.Kind != KindPKCE {
+	if q != nil && q.Kind == KindPKCE && p.Provider == "email" {
+		err = s.reachable(Contact{Email: u.Email})
+		if err != nil {
+			return err
+		}
+	}
+	g.first = p.First
+	if q != nil && q.Kind != KindPKCE && q.Kind != kindJourney {
 		was := g.User
 		g.MorePending, err = s.apply(tx, c, &g.User, q, hash)
 		if err != nil || g.MorePending {
@@ -169,8 +213,34 @@ func (s *Service) enter(tx *store.Tx, c Caller, verdict Verdict, hash string, by
 	}
 	// e. Open the session; the gate is inside.
 	g.Session, err = s.open(tx, c, &g.User, p)
+	if err == nil && q != nil {
+		err = s.handOut(g, q)
+	}
 	return err
 }
+
+// handOut gives whoever signs in with an account elsewhere what it is asked with.
+func (s *Service) handOut(g *Grant, q *Question) error {
+	if len(q.Tokens) == 0 {
+		return nil
+	}
+	plain, err := q.Tokens, error(nil)
+	if q.Kind == KindPKCE {
+		plain, err = s.root.Open(codeTokensSeal, q.UserID[:], q.Tokens)
+	}
+	var t Tokens
+	if err == nil {
+		err = json.Unmarshal(plain, &t)
+	}
+	if err != nil {
+		return fmt.Errorf("auth: tokens of an authorization code: %w", err)
+	}
+	g.ProviderToken, g.ProviderRefresh = t.Access, t.Refresh
+	return nil
+}
+
+// codeTokensSeal is for the tokens that wait beside an authorization code.
+const codeTokensSeal = "tokens of a code"
 
 // proved tells whether a user has proved any address or number.
 func proved(u *User) bool { return !u.EmailVerifiedAt.IsZero() || !u.PhoneVerifiedAt.IsZero() }
@@ -186,7 +256,11 @@ func amrOf(sess Session) string {
 
 // authCode makes the code a client trades, with its verifier, for tokens.
 func (s *Service) authCode(tx *store.Tx, q *Question, amr string) (string, error) {
-	data, err := json.Marshal(Question{PKCE: q.PKCE, AMR: amr})
+	kept := Question{PKCE: q.PKCE, AMR: amr, Provider: q.Provider, Identity: q.Identity}
+	if len(q.Tokens) > 0 {
+		kept.Tokens = s.root.Seal(codeTokensSeal, q.UserID[:], q.Tokens)
+	}
+	data, err := json.Marshal(kept)
 	if err != nil {
 		return "", fmt.Errorf("auth: authorization code: %w", err)
 	}

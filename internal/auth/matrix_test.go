@@ -165,7 +165,7 @@ func TestGate_everyEntryPathPassesEveryGate(t *testing.T) {
 			t.Run(e.name+"/all that let it pass", func(t *testing.T) { t.Parallel(); e.at(t, rest...) })
 		}
 	}
-	for _, m := range login.All() {
+	for _, m := range login.All(login.Options{}) {
 		if !covered[m.Name()] {
 			t.Errorf("the way in %q is not among the entry paths", m.Name())
 		}

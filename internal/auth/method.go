@@ -43,13 +43,24 @@ type Input struct {
 	Kinds    []Kind // of question the secret may answer
 	Verifier string // PKCE, RFC 7636 §4.1
 	Here     bool   // of a link asked for with PKCE: sign in where it was opened
+
+	Journey     *Journey // that comes to its end
+	Provider    string   // whose account; of a journey it says so itself
+	Issuer      string   // of an answer that names who gives it (RFC 9207)
+	AccessToken string   // of the provider, beside an ID token
+	Nonce       string   // likewise
+	Form        string   // what a provider adds to its answer, unsigned
+	State       string   // of what Receive is given
+	Flow        Flow     // of a mail that has to go out first
 }
 
 // Proof is what a Method found out.
 type Proof struct {
 	UserID   UserID
-	AMR      string // how, in the words of the amr claim
-	Provider string // the identity it was proved with, if any
+	AMR      string     // how, in the words of the amr claim
+	Provider string     // the identity it was proved with, if any
+	Identity IdentityID // likewise, of an account elsewhere
+	First    bool       // an address was proved by it for the first time
 	Answered *Question
 	Weak     []string // what is wrong with the right password by today's rules
 }
@@ -58,6 +69,9 @@ type Proof struct {
 type Kit struct {
 	s *Service
 	c Caller
+
+	vouched *vouched
+	domain  string
 }
 
 // Password returns what a password for that address or number is compared with.
@@ -86,6 +100,9 @@ func (k *Kit) KeptCode(ctx context.Context, in Input) (Kept, error) {
 	found, err := k.s.askKeeper(ctx, in.Kinds, in.Phone, in.Code)
 	return Kept{found}, err
 }
+
+// Trusted tells whether an operator's own server asks.
+func (k *Kit) Trusted() bool { return k.c.Actor != "" }
 
 // Kept is what another service said of a code.
 type Kept struct{ of *kept }
@@ -129,6 +146,19 @@ func (d *Desk) whose(id UserID) (User, error) {
 		return *d.user, nil
 	}
 	return d.tx.User(id)
+}
+
+// Linked proves who has the linked account of that name, by the word of who asks.
+func (d *Desk) Linked(provider, clientID string) (Proof, error) {
+	u, i, err := linkedUser(d.tx, provider, clientID)
+	if errors.Is(err, store.ErrNotFound) {
+		return Proof{}, ErrDenied
+	}
+	if err != nil {
+		return Proof{}, err
+	}
+	d.user = &u
+	return Proof{UserID: u.ID, AMR: "oauth", Provider: i.Provider, Identity: i.ID}, nil
 }
 
 // UseLink consumes the question whose long secret this is, if it is of one of

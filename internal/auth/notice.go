@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gatehouse/internal/notify"
@@ -134,6 +135,9 @@ func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) e
 	was := *u
 	err := s.putBack(tx, u, undo)
 	if err == nil {
+		err = s.dropRecent(tx, u, undo.At.Add(-undoTTL))
+	}
+	if err == nil {
 		err = tx.DropChallenges(u.ID, string(KindUndo))
 	}
 	if err == nil {
@@ -159,6 +163,35 @@ func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) e
 		err = s.send(tx, c, u, KindRecovery, Contact{Email: u.Email}, &u.RecoverySentAt, SessionID{}, false, f)
 	}
 	return err
+}
+
+// dropRecent takes from u the accounts elsewhere that joined them since then,
+// but for the one they came with: a thief may have linked one before doing what
+// the notice tells of.
+func (s *Service) dropRecent(tx *store.Tx, u *User, since time.Time) error {
+	var own IdentityID
+	var dropped []IdentityID
+	for i := range u.Identities {
+		if !u.Identities[i].CreatedAt.After(u.CreatedAt) {
+			own = u.Identities[i].ID
+		}
+	}
+	for i := range u.Identities {
+		k := u.Identities[i]
+		if !outside(&k) || k.ID == own || k.CreatedAt.Before(since) {
+			continue
+		}
+		err := tx.DropIdentity(k.ID)
+		if err == nil {
+			err = s.dropTokens(tx, k.ID)
+		}
+		if err != nil {
+			return err
+		}
+		dropped = append(dropped, k.ID)
+	}
+	u.Identities = slices.DeleteFunc(slices.Clone(u.Identities), func(i Identity) bool { return slices.Contains(dropped, i.ID) })
+	return nil
 }
 
 // putBack gives u the contacts back that they had.

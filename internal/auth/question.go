@@ -27,6 +27,7 @@ const (
 	KindPhoneChange   Kind = "phone_change" // put to the number a user wants
 	KindUndo          Kind = "undo"         // «this was not me»
 	KindPKCE          Kind = "pkce"
+	kindJourney       Kind = "journey" // no question of ours: what a provider was asked
 	KindSetup         Kind = "setup"
 )
 
@@ -50,20 +51,23 @@ var mailKinds = map[Kind]notify.Kind{
 
 // Question is what was asked, as its answer sees it.
 type Question struct {
-	Kind       Kind      `json:"-"`
-	UserID     UserID    `json:"-"`
-	SentTo     string    `json:"-"`
-	ExpiresAt  time.Time `json:"-"`
-	RedirectTo string    `json:"redirect_to,omitempty"`
-	NewEmail   string    `json:"new_email,omitempty"` // of a change of address: a yes to one is not a yes to another
-	NewPhone   string    `json:"new_phone,omitempty"` // likewise
-	Kept       bool      `json:"kept,omitempty"`      // a service knows the code, not we
-	Device     string    `json:"device,omitempty"`    // it was asked for on
-	Browser    bool      `json:"browser,omitempty"`   // which is a browser
-	IP         string    `json:"ip,omitempty"`        // from there
-	Undo       *Undoing  `json:"undo,omitempty"`
-	PKCE       PKCE      `json:"pkce,omitzero"`
-	AMR        string    `json:"amr,omitempty"` // of an authorization code: how its owner signed in
+	Kind       Kind       `json:"-"`
+	UserID     UserID     `json:"-"`
+	SentTo     string     `json:"-"`
+	ExpiresAt  time.Time  `json:"-"`
+	RedirectTo string     `json:"redirect_to,omitempty"`
+	NewEmail   string     `json:"new_email,omitempty"` // of a change of address: a yes to one is not a yes to another
+	NewPhone   string     `json:"new_phone,omitempty"` // likewise
+	Kept       bool       `json:"kept,omitempty"`      // a service knows the code, not we
+	Device     string     `json:"device,omitempty"`    // it was asked for on
+	Browser    bool       `json:"browser,omitempty"`   // which is a browser
+	IP         string     `json:"ip,omitempty"`        // from there
+	Undo       *Undoing   `json:"undo,omitempty"`
+	PKCE       PKCE       `json:"pkce,omitzero"`
+	AMR        string     `json:"amr,omitempty"`      // of an authorization code: how its owner signed in
+	Provider   string     `json:"provider,omitempty"` // likewise: with an account of whom
+	Identity   IdentityID `json:"identity,omitzero"`  // and which
+	Tokens     []byte     `json:"tokens,omitempty"`   // of that account, sealed
 }
 
 // PKCE is a code challenge (RFC 7636 §4.2).
@@ -77,9 +81,10 @@ type PKCE struct {
 type Flow struct {
 	RedirectTo string // checked by the edge
 	PKCE       PKCE
-	Netlify    bool   // the client finishes the flow itself, from the link's fragment
-	Channel    string // of text messages: "sms" (also empty) or "whatsapp"
-	undone     bool   // «this was not me» has asked
+	Netlify    bool       // the client finishes the flow itself, from the link's fragment
+	Channel    string     // of text messages: "sms" (also empty) or "whatsapp"
+	undone     bool       // «this was not me» has asked
+	identity   IdentityID // of the account elsewhere whose address is asked about
 	Links      func(kind Kind, token, redirectTo string) (server, client string)
 }
 
@@ -121,7 +126,7 @@ func (s *Service) ask(tx *store.Tx, c Caller, u *User, k Kind, to string, f Flow
 	if f.PKCE.Challenge != "" {
 		sec.link = "pkce_" + sec.link // some server-side clients look for it
 	}
-	q := Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE, Device: DeviceName(c.Agent), Browser: IsBrowser(c.Agent), IP: c.IP}
+	q := Question{RedirectTo: f.RedirectTo, PKCE: f.PKCE, Device: DeviceName(c.Agent), Browser: IsBrowser(c.Agent), IP: c.IP, Identity: f.identity}
 	if k == KindChangeCurrent || k == KindChangeNew {
 		q.NewEmail = u.NewEmail
 	}

@@ -118,6 +118,9 @@ func (s *Service) magicLink(tx *store.Tx, c Caller, t task, u, draft User, unkno
 		// mailbox; the confirmation proves only who reads the mail.
 		if u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() { // else it is theirs who have proved the other contact
 			err = tx.DropCredentials(u.ID)
+			if err == nil {
+				err = s.dropOutside(tx, &u, IdentityID{})
+			}
 		}
 		if err != nil {
 			return err
@@ -177,7 +180,21 @@ func (s *Service) confirmAgain(tx *store.Tx, c Caller, t task, u *User) error {
 	if !t.To.provedAt(u).IsZero() {
 		return s.unsent(tx, t.To)
 	}
-	return s.send(tx, c, u, confirms(t.To), t.To, &u.ConfirmationSentAt, SessionID{}, false, t.Flow.flow())
+	f := t.Flow.flow()
+	if t.To.Email != "" { // the same question once more, for the same account elsewhere
+		ch, err := tx.Challenge(string(KindConfirmation), u.ID[:])
+		var q *Question
+		if err == nil {
+			q, err = readQuestion(ch)
+		}
+		switch {
+		case err == nil:
+			f.identity = q.Identity
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	return s.send(tx, c, u, confirms(t.To), t.To, &u.ConfirmationSentAt, SessionID{}, false, f)
 }
 
 func (s *Service) changeAgain(tx *store.Tx, c Caller, t task, u *User) error {

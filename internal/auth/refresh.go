@@ -19,7 +19,7 @@ import (
 // verdict is committed although the caller is refused.
 //
 // Codes: RefreshMalformed, RefreshNotFound, RefreshReused, SessionExpired,
-// UserBanned, UserGone. Events: ReuseDetected.
+// UserBanned, UserGone. Events: ReuseDetected, IdentityRefused.
 func (s *Service) Refresh(ctx context.Context, c Caller, raw string) (*Grant, error) {
 	r, ok := token.ParseRefresh(raw, s.tenant, s.refreshMAC)
 	if !ok {
@@ -72,6 +72,9 @@ func (s *Service) refresh(ctx context.Context, c Caller, r token.Refresh) (*Gran
 	}
 	if err == nil {
 		err = s.admit(&u, now)
+	}
+	if err == nil && r.Generation == sess.Generation && s.stale(&sess, now) {
+		err = s.recheck(ctx, c, &sess, &u)
 	}
 	if err != nil {
 		return nil, err

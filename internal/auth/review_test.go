@@ -47,7 +47,7 @@ func byClocks(t *testing.T, ahead ...time.Duration) []clocked {
 		t.Cleanup(func() { ok(t, "close", n.db.Close()) })
 		hasher, err := secret.NewHasher(secret.Params{MemoryKiB: 8, Time: 1, Threads: 1}, secret.NewPool(8, time.Hour, n.clock.Now))
 		ok(t, "hasher", err)
-		n.Service = auth.New(auth.Options{DB: n.db, Root: root, Hasher: hasher, Policy: policy, Methods: login.All()})
+		n.Service = auth.New(auth.Options{DB: n.db, Root: root, Hasher: hasher, Policy: policy, Methods: login.All(login.Options{})})
 		ok(t, "load", n.LoadKeys(t.Context()))
 		nodes = append(nodes, n)
 	}

@@ -169,6 +169,9 @@ func (s *Service) Work(ctx context.Context, body []byte, done func(*store.Tx) er
 		if err != nil && !unknown {
 			return err
 		}
+		if !unknown && u.SSO {
+			return s.unsent(tx, t.To) // whoever has left the company reads old mail, too
+		}
 		if t.Op == taskMagicLink {
 			return s.magicLink(tx, c, t, u, draft, unknown)
 		}

@@ -30,7 +30,7 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 		return false, fail(LinkFailed)
 	}
 	if u.EmailVerifiedAt.IsZero() {
-		err = s.arrive(tx, c, u, q.Kind)
+		err = s.arrive(tx, c, u, q)
 		if err != nil {
 			return false, err
 		}
@@ -57,7 +57,8 @@ func (s *Service) apply(tx *store.Tx, c Caller, u *User, q *Question, hash strin
 // another door than theirs: they never proved the address, and must not share
 // the account. Who signed up and confirms keeps all; of a password that two
 // people disagreed about nothing is left that tells who it is.
-func (s *Service) arrive(tx *store.Tx, c Caller, u *User, by Kind) error {
+func (s *Service) arrive(tx *store.Tx, c Caller, u *User, q *Question) error {
+	by := q.Kind
 	_, err := tx.PasswordOf(u.ID)
 	if err == nil && by == KindConfirmation {
 		return nil
@@ -70,6 +71,10 @@ func (s *Service) arrive(tx *store.Tx, c Caller, u *User, by Kind) error {
 		if err != nil {
 			return err
 		}
+	}
+	err = s.dropOutside(tx, u, q.Identity) // accounts elsewhere, but the one whose owner was asked
+	if err != nil {
+		return err
 	}
 	return s.putOut(tx, c, u)
 }

@@ -12,6 +12,7 @@ package authtest
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,10 +30,11 @@ import (
 // the test when they fail.
 type House struct {
 	*auth.Service
-	DB    *store.DB
-	Clock *storetest.Clock
-	Root  *secret.Root
-	Inbox *notify.Inbox
+	DB        *store.DB
+	Clock     *storetest.Clock
+	Root      *secret.Root
+	Inbox     *notify.Inbox
+	Elsewhere *Elsewhere
 
 	other  *auth.Service
 	outbox *outbox.Worker
@@ -68,7 +70,7 @@ func over(t testing.TB, db *store.DB, clock *storetest.Clock, options []func(*au
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &House{DB: db, Clock: clock, Root: root, Inbox: notify.NewInbox(clock.Now)}
+	h := &House{DB: db, Clock: clock, Root: root, Inbox: notify.NewInbox(clock.Now), Elsewhere: newElsewhere()}
 	h.texter = &texter{Inbox: h.Inbox}
 	h.open(t, options)
 	return h
@@ -127,7 +129,7 @@ func (h *House) open(t testing.TB, options []func(*auth.Options)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := auth.Options{DB: h.DB, Root: h.Root, Hasher: hasher, Policy: Policy(), Methods: login.All()}
+	o := auth.Options{DB: h.DB, Root: h.Root, Hasher: hasher, Policy: Policy(), Methods: append(login.All(login.Options{Web3: login.Web3{Solana: 10 * time.Minute, Allowed: ofSite}}), bySocial{h.Elsewhere}, byIDToken{h.Elsewhere})}
 	for _, option := range options {
 		option(&o)
 	}
@@ -138,6 +140,11 @@ func (h *House) open(t testing.TB, options []func(*auth.Options)) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// ofSite is where wallets may sign in to.
+func ofSite(uri string) bool {
+	return uri == Policy().SiteURL || strings.HasPrefix(uri, Policy().SiteURL+"/")
 }
 
 // Of returns the Service of a tenant: the house's own, or the one of

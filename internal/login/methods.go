@@ -5,17 +5,36 @@
 // it never sees the store.
 package login
 
-import "gatehouse/internal/auth"
+import (
+	"gatehouse/internal/auth"
+	"gatehouse/internal/social"
+)
+
+// Options are what the ways in stand on that lead elsewhere.
+type Options struct {
+	Social *social.Providers // nil: nobody signs in with an account elsewhere
+	Web3   Web3
+	SAML   *SAML // nil: no company has its people sign in
+}
 
 // All returns every way in the server knows.
-func All() []auth.Method {
-	return []auth.Method{
+func All(o Options) []auth.Method {
+	list := []auth.Method{
 		password{},
 		emailCode{},
 		emailLink{},
 		smsCode{},
 		pkce{},
+		linked{},
+		wallets{o.Web3},
 	}
+	if o.Social != nil {
+		list = append(list, socials{o.Social}, idTokens{o.Social})
+	}
+	if o.SAML != nil {
+		list = append(list, o.SAML)
+	}
+	return list
 }
 
 // linkAMR is how a mailed link is recorded in the amr claim once PKCE has

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -21,7 +22,7 @@ func (pkce) Finish(_ context.Context, _ *auth.Kit, in auth.Input) (auth.Verdict,
 		if err != nil {
 			return auth.Proof{}, err
 		}
-		return auth.Proof{UserID: q.UserID, AMR: q.AMR, Provider: "email", Answered: q}, nil
+		return auth.Proof{UserID: q.UserID, AMR: q.AMR, Provider: cmp.Or(q.Provider, "email"), Identity: q.Identity, Answered: q}, nil
 	}, nil
 }
 

@@ -147,3 +147,8 @@ func (tx *Tx) SetPassword(id UserID, hash []byte) error {
 	}
 	return tx.SetCredential(Credential{ID: NewCredentialID(), UserID: id, Kind: "password", Lookup: id[:], Data: hash})
 }
+
+// DropCredential deletes the credential of that kind and lookup, if there is one.
+func (tx *Tx) DropCredential(kind string, lookup []byte) error {
+	return tx.later(`DELETE FROM credentials WHERE tenant_id = ? AND kind = ? AND lookup = ?`, tx.Tenant, kind, lookup)
+}

@@ -47,6 +47,7 @@ type DB struct {
 	event  atomic.Int64 // tick of the last event this node has seen happen
 
 	watcher atomic.Pointer[func(string)] // see Watch
+	above   map[string]string            // migrations on top of ours, by file: of tests
 }
 
 // engine is one kind of database at work. Only an engine's own files know how

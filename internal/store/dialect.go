@@ -98,14 +98,14 @@ var tables = map[string]bool{
 	"tenants": true, "tenant_hosts": true, "server_values": true, "users": true, "identities": true, "credentials": true, "sessions": true,
 	"challenges": true, "events": true, "outbox": true, "signing_keys": true, "leases": true, "user_counts": true, "counters": true,
 	"audit_queue": true, "audit_trail": true, "audit_heads": true, "audit_checkpoints": true,
-	"webhook_endpoints": true, "webhook_deliveries": true,
+	"webhook_endpoints": true, "webhook_deliveries": true, "connections": true, "connection_domains": true,
 }
 
 // indexes are those that statements name.
 var indexes = map[string]bool{
 	"identities_user": true, "sessions_user": true, "credentials_user": true, "challenges_user": true,
 	"challenges_sent": true, "events_user": true, "users_created": true,
-	"webhook_endpoints_next": true, "webhook_deliveries_queue": true, "webhook_deliveries_user": true, "webhook_deliveries_age": true,
+	"webhook_endpoints_next": true, "webhook_deliveries_queue": true, "webhook_deliveries_user": true, "webhook_deliveries_age": true, "connection_domains_of": true,
 }
 
 // say returns a statement as this database wants it: tables by their full

@@ -65,6 +65,13 @@ func (tx *Tx) SetIdentity(i Identity) error {
 		i.Subject, i.Email, string(i.Data), micros(i.LastSignInAt), micros(tx.Now), tx.Tenant, i.ID)
 }
 
+// IdentityOwner returns whose identity has that key, or ErrNotFound.
+func (tx *Tx) IdentityOwner(provider, issuer, subject string) (id UserID, err error) {
+	err = tx.row(`SELECT user_id FROM identities WHERE tenant_id = ? AND provider = ? AND issuer = ? AND subject = ?`,
+		[]any{tx.Tenant, provider, issuer, subject}, &id)
+	return id, err
+}
+
 // SetIdentitySignIn notes a sign-in by one kind of identity of a user.
 func (tx *Tx) SetIdentitySignIn(user UserID, provider string) error {
 	return tx.later(`UPDATE identities`+tx.by("identities_user")+` SET last_sign_in_at = ?, updated_at = ? WHERE tenant_id = ? AND user_id = ? AND provider = ?`,

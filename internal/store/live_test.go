@@ -24,6 +24,10 @@ func TestMigrate_standsInNobodysWayWhoServes(t *testing.T) {
 		db := node(t, store.Options{URL: url, MaxConns: 2})
 		pool := plain(t, url)
 		pool.SetMaxOpenConns(8)
+		db.Lay("9000_above.sql")
+		if _, err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		bytes := func(b [16]byte) string {
 			if engine == "postgres" {
 				return fmt.Sprintf(`'\x%x'`, b)

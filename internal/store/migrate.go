@@ -170,6 +170,9 @@ func (db *DB) history() fs.FS {
 		all[f.Name()] = &fstest.MapFile{Data: text}
 	}
 	coming(db.name, all)
+	for name, text := range db.above {
+		all[name] = &fstest.MapFile{Data: []byte(text)}
+	}
 	unnumbered := db.names
 	unnumbered.number = false
 	for _, f := range all {

@@ -20,7 +20,7 @@ import (
 func ourTables() []string {
 	return []string{
 		"tenants", "server_values", "users", "identities", "credentials", "sessions", "challenges", "events", "outbox",
-		"signing_keys", "leases", "user_counts", "counters", "audit_queue", "audit_trail", "audit_heads", "audit_checkpoints", "webhook_endpoints", "webhook_deliveries",
+		"signing_keys", "leases", "user_counts", "counters", "audit_queue", "audit_trail", "audit_heads", "audit_checkpoints", "webhook_endpoints", "webhook_deliveries", "connections", "connection_domains",
 	}
 }
 
@@ -122,6 +122,7 @@ func TestNamespace_housesInOneDatabaseNeverMix(t *testing.T) {
 			before := contents(t, engine, pool)
 			for _, space := range spaces {
 				houses[space] = node(t, store.Options{URL: url, Namespace: space, MaxConns: 2})
+				houses[space].Lay("9000_above.sql") // to be undone
 				if _, err := houses[space].Migrate(t.Context()); err != nil {
 					t.Fatalf("namespace %q: %v", space, err)
 				}

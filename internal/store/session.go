@@ -20,39 +20,41 @@ type Session struct {
 	RefreshedAt     time.Time
 	EndedAt         time.Time
 	EndReason       string
-	Name            string // the user's own word for it
-	Device          string // browser and system that opened it
+	Name            string     // the user's own word for it
+	Device          string     // browser and system that opened it
+	IdentityID      IdentityID // of the account elsewhere that opened it; zero: none did
+	CheckedAt       time.Time  // when whoever keeps that account last vouched for it
 }
 
 const sessionColumns = `s.id, s.user_id, s.generation, s.rotated_at, s.parent_rotated_at, s.aal, s.amr, s.user_agent, s.ip,
-	s.not_after, s.created_at, s.refreshed_at, s.ended_at, s.end_reason, s.name, s.device`
+	s.not_after, s.created_at, s.refreshed_at, s.ended_at, s.end_reason, s.name, s.device, s.identity_id, s.checked_at`
 
 // sessionScan receives sessionColumns.
 type sessionScan struct {
 	Session
-	rotated, parent, notAfter, created, refreshed, ended int64
+	rotated, parent, notAfter, created, refreshed, ended, checked int64
 }
 
 func (s *sessionScan) dest() []any {
 	return []any{
 		&s.ID, &s.UserID, &s.Generation, &s.rotated, &s.parent, &s.AAL, &s.AMR, &s.UserAgent, &s.IP,
-		&s.notAfter, &s.created, &s.refreshed, &s.ended, &s.EndReason, &s.Name, &s.Device,
+		&s.notAfter, &s.created, &s.refreshed, &s.ended, &s.EndReason, &s.Name, &s.Device, &s.IdentityID, &s.checked,
 	}
 }
 
 func (s *sessionScan) session() Session {
 	t := s.Session
 	t.RotatedAt, t.ParentRotatedAt, t.NotAfter = instant(s.rotated), instant(s.parent), instant(s.notAfter)
-	t.CreatedAt, t.RefreshedAt, t.EndedAt = instant(s.created), instant(s.refreshed), instant(s.ended)
+	t.CreatedAt, t.RefreshedAt, t.EndedAt, t.CheckedAt = instant(s.created), instant(s.refreshed), instant(s.ended), instant(s.checked)
 	return t
 }
 
 // AddSession inserts s.
 func (tx *Tx) AddSession(s Session) error {
 	return tx.later(`INSERT INTO sessions (tenant_id, id, user_id, generation, rotated_at, parent_rotated_at, aal, amr, user_agent, ip,
-		not_after, created_at, refreshed_at, ended_at, end_reason, name, device) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?)`,
+		not_after, created_at, refreshed_at, ended_at, end_reason, name, device, identity_id, checked_at) VALUES (?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?, ?, ?)`,
 		tx.Tenant, s.ID, s.UserID, s.Generation, s.AAL, string(s.AMR), s.UserAgent, s.IP,
-		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt), s.Name, s.Device)
+		micros(s.NotAfter), micros(s.CreatedAt), micros(s.RefreshedAt), s.Name, s.Device, s.IdentityID.orNull(), micros(s.CheckedAt))
 }
 
 // Session returns the session with that id, ended or not.
@@ -187,6 +189,25 @@ func (tx *Tx) EndSessions(user UserID, but SessionID, reason string) ([]SessionI
 		micros(tx.Now), reason, tx.Tenant, user, but)
 }
 
+// EndSessionsOf ends the living sessions of a user that one identity has opened,
+// but for one, and returns which it ended.
+func (tx *Tx) EndSessionsOf(user UserID, identity IdentityID, but SessionID, reason string) ([]SessionID, error) {
+	var ids []SessionID
+	err := tx.rows(`SELECT id FROM sessions`+tx.by("sessions_user")+` WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND identity_id = ? AND id <> ?`,
+		[]any{tx.Tenant, user, identity, but}, func(scan func(...any) error) error {
+			var id SessionID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		})
+	for _, id := range ids {
+		if err == nil {
+			_, err = tx.EndSession(id, reason)
+		}
+	}
+	return ids, err
+}
+
 // CapSessions ends the oldest living sessions of a user but for so many, and
 // never the one that was just added, though a node whose clock is behind may
 // have made it: whoever signs in without end fills no table.
@@ -197,4 +218,13 @@ func (tx *Tx) CapSessions(user UserID, living int, added SessionID, reason strin
 	return tx.later(`UPDATE sessions`+by+` SET ended_at = ?, end_reason = ? WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 AND id <> ? AND id < (
 		SELECT id FROM (SELECT id FROM sessions`+by+` WHERE tenant_id = ? AND user_id = ? AND ended_at = 0 ORDER BY id DESC LIMIT 1 OFFSET ?) kept)`,
 		micros(tx.Now), reason, tx.Tenant, user, added, tx.Tenant, user, living-1)
+}
+
+// ClaimCheck moves on when whoever keeps the account a session was opened by last
+// vouched for it, and reports whether this call was the one to do it: of many at
+// one instant one asks.
+func (tx *Tx) ClaimCheck(id SessionID, was, now time.Time) (bool, error) {
+	n, err := tx.exec(`UPDATE sessions SET checked_at = ? WHERE tenant_id = ? AND id = ? AND checked_at = ? AND ended_at = 0`,
+		micros(now), tx.Tenant, id, micros(was))
+	return n == 1, err
 }

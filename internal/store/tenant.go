@@ -242,6 +242,8 @@ var belongings = []struct{ table, key string }{
 	{"audit_heads", "seq"},
 	{"events", "id"},
 	{"signing_keys", "id"},
+	{"connection_domains", "domain"},
+	{"connections", "id"},
 	{"counters", "name, subject"},
 	{"challenges", "kind, subject"},
 	{"sessions", "id"},

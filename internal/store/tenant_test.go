@@ -25,6 +25,7 @@ type belongings struct {
 	key      store.SigningKey
 	hook     hooked
 	trail    trailed
+	company  store.Connection // with a domain
 }
 
 // furnish gives a tenant its belongings. Address, role and keys are the same
@@ -42,6 +43,7 @@ func furnish(t *testing.T, db *store.DB, tenant store.TenantID) belongings {
 		question: newChallenge(db, u.ID, "recovery", "token of "+u.ID.String()),
 		key:      store.SigningKey{ID: "kid " + u.ID.String(), Alg: "ES256", Private: []byte("x"), RetiresAt: db.Now().Add(time.Hour)},
 	}
+	b.session.IdentityID = b.identity.ID
 	err := db.Write(t.Context(), tenant, func(tx *store.Tx) error {
 		return errors.Join(tx.AddUser(b.user), tx.AddIdentity(b.identity), tx.AddCredential(b.cred), tx.AddSession(b.session),
 			tx.SetChallenge(b.question, time.Hour), tx.AddSigningKey(b.key),
@@ -52,6 +54,7 @@ func furnish(t *testing.T, db *store.DB, tenant store.TenantID) belongings {
 	}
 	b.hook = hookUp(t, db, tenant, b.user.ID)
 	b.trail = trailUp(t, db, tenant, b.user.ID)
+	b.company = connectUp(t, db, tenant)
 	return b
 }
 
@@ -99,6 +102,7 @@ func snapshot(tx *store.Tx, b belongings) []any {
 	keep(left, err)
 	keep(hookSnapshot(tx, b.hook)...)
 	keep(trailSnapshot(tx)...)
+	keep(connectionSnapshot(tx)...)
 	_, n, err := tx.UserPage(store.UserFilter{Limit: 1})
 	return append(all, n, err)
 }
@@ -214,8 +218,22 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 			c.Data = []byte("eve")
 			return did(tx.SetCredential(c))
 		},
-		"SwapCredential":  func(tx *store.Tx, b belongings) (bool, error) { return tx.SwapCredential(b.cred, []byte("eve")) },
-		"DropPassword":    func(tx *store.Tx, b belongings) (bool, error) { return tx.DropPassword(b.user.ID, "hash") },
+		"SwapCredential": func(tx *store.Tx, b belongings) (bool, error) { return tx.SwapCredential(b.cred, []byte("eve")) },
+		"DropPassword":   func(tx *store.Tx, b belongings) (bool, error) { return tx.DropPassword(b.user.ID, "hash") },
+		"DropCredential": func(tx *store.Tx, b belongings) (bool, error) {
+			return did(tx.DropCredential("password", b.user.ID[:]))
+		},
+		"IdentityOwner": func(tx *store.Tx, b belongings) (bool, error) {
+			id, err := tx.IdentityOwner("email", "", "ada")
+			return id == b.user.ID, err
+		},
+		"ClaimCheck": func(tx *store.Tx, b belongings) (bool, error) {
+			return tx.ClaimCheck(b.session.ID, time.Time{}, tx.Now)
+		},
+		"EndSessionsOf": func(tx *store.Tx, b belongings) (bool, error) {
+			ids, err := tx.EndSessionsOf(b.user.ID, b.identity.ID, store.SessionID{}, "test")
+			return len(ids) > 0, err
+		},
 		"DropCredentials": func(tx *store.Tx, b belongings) (bool, error) { return did(tx.DropCredentials(b.user.ID)) },
 		"KnownByEmail": func(tx *store.Tx, b belongings) (bool, error) {
 			who, err := tx.KnownByEmail(b.user.Email)
@@ -352,6 +370,7 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 
 	maps.Copy(calls, hookCalls())
 	maps.Copy(calls, trailCalls())
+	maps.Copy(calls, connectionCalls())
 	forAll = append(forAll, "QueuedTenant", "UnsignedTenants", "AddHead")                                                    // the sealer's; furnish adds one for each, and Head shows whose it is
 	forAll = append(forAll, "TakeWebhooks", "NextWebhook", "EndWebhook", "PutBackWebhook", "SweepWebhooks", "CountWebhooks") // the couriers'
 

@@ -29,6 +29,7 @@ type User struct {
 	DeletedAt              time.Time
 	IsAnonymous            bool
 	VerifiedFactors        int    // second factors in use
+	SSO                    bool   // a company keeps the account; written by AddUser alone
 	AppMetadata            []byte // a JSON object, the server's
 	UserMetadata           []byte // a JSON object, the user's
 	CreatedAt              time.Time
@@ -45,7 +46,7 @@ const (
 
 const userColumns = `u.id, u.aud, u.role, COALESCE(u.email, ''), u.email_verified_at, COALESCE(u.phone, ''), u.phone_verified_at,
 	u.new_email, u.email_change_proved, u.email_change_sent_at, u.new_phone, u.phone_change_sent_at, u.confirmation_sent_at, u.recovery_sent_at,
-	u.reauthentication_sent_at, u.invited_at, u.last_sign_in_at, u.banned_until, u.deleted_at, u.is_anonymous, u.verified_factors,
+	u.reauthentication_sent_at, u.invited_at, u.last_sign_in_at, u.banned_until, u.deleted_at, u.is_anonymous, u.verified_factors, u.sso,
 	u.app_metadata, u.user_metadata, u.created_at, u.updated_at`
 
 // userScan receives userColumns.
@@ -59,7 +60,7 @@ func (s *userScan) dest() []any {
 	return []any{
 		&s.ID, &s.Aud, &s.Role, &s.Email, &s.verified, &s.Phone, &s.phoneVerified,
 		&s.NewEmail, &s.EmailChangeProved, &s.changeSent, &s.NewPhone, &s.phoneSent, &s.confirmSent, &s.recoverySent,
-		&s.reauthSent, &s.invited, &s.signIn, &s.banned, &s.deleted, &s.IsAnonymous, &s.VerifiedFactors,
+		&s.reauthSent, &s.invited, &s.signIn, &s.banned, &s.deleted, &s.IsAnonymous, &s.VerifiedFactors, &s.SSO,
 		&s.AppMetadata, &s.UserMetadata, &s.created, &s.updated,
 	}
 }
@@ -83,12 +84,12 @@ const userSlots = 16
 func (tx *Tx) AddUser(u User) error {
 	err := tx.later(`INSERT INTO users (tenant_id, id, aud, role, email, email_verified_at, phone, phone_verified_at,
 		new_email, email_change_proved, email_change_sent_at, new_phone, phone_change_sent_at, confirmation_sent_at, recovery_sent_at,
-		reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous, verified_factors,
+		reauthentication_sent_at, invited_at, last_sign_in_at, banned_until, deleted_at, is_anonymous, verified_factors, sso,
 		app_metadata, user_metadata, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		tx.Tenant, u.ID, u.Aud, u.Role, orNull(u.Email), micros(u.EmailVerifiedAt), orNull(u.Phone), micros(u.PhoneVerifiedAt),
 		u.NewEmail, u.EmailChangeProved, micros(u.EmailChangeSentAt), u.NewPhone, micros(u.PhoneChangeSentAt), micros(u.ConfirmationSentAt), micros(u.RecoverySentAt),
-		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous, u.VerifiedFactors,
+		micros(u.ReauthenticationSentAt), micros(u.InvitedAt), micros(u.LastSignInAt), micros(u.BannedUntil), micros(u.DeletedAt), u.IsAnonymous, u.VerifiedFactors, u.SSO,
 		string(u.AppMetadata), string(u.UserMetadata), micros(u.CreatedAt), micros(u.UpdatedAt))
 	if err != nil {
 		return err

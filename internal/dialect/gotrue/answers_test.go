@@ -53,7 +53,7 @@ func TestAnswers_everyCodeHasOne(t *testing.T) {
 				t.Errorf("%s is answered with the status %d", c, status)
 			}
 			if own := slices.Contains(faults, c); (status >= 500) != own {
-				t.Errorf("%s is answered with %d: clients try again at a 5xx, so it is for faults of ours and of the operator's hooks alone", c, status)
+				t.Errorf("%s is answered with %d: clients try again at a 5xx, so it is for faults of ours, of the operator's hooks and of providers alone", c, status)
 			}
 		}
 	}
@@ -65,6 +65,7 @@ func TestAnswers_everyCodeHasOne(t *testing.T) {
 // faults are what no client can do anything about.
 var faults = []auth.Code{
 	auth.Internal, auth.TimedOut, auth.Unavailable, auth.HookFailed, auth.WebhookUnreachable, auth.WebhookTimeout, auth.WebhookFailed,
+	auth.ProviderFailed, auth.ProviderUnavailable,
 }
 
 func TestOAuthCode_isOneOfTheStandards(t *testing.T) {

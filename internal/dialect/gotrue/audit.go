@@ -40,13 +40,22 @@ var actions = map[auth.EventName]action{
 	auth.EmailChangeAsked:  {"user_confirmation_requested", "user"},
 	auth.PhoneChangeAsked:  {"user_confirmation_requested", "user"},
 	auth.LinkMade:          {"user_confirmation_requested", "user"},
+	auth.IdentityLinked:    {"identity_linked", "user"},
 	auth.IdentityUnlinked:  {"identity_unlinked", "user"},
+	auth.IdentityRefused:   {"identity_refused", "user"},
+	auth.TokensUpdated:     {"identity_token_updated", "user"},
 	auth.PasswordSprayed:   {"password_sprayed", "account"},
 	auth.SMSBudgetSpent:    {"sms_budget_spent", "account"},
 	auth.WebhookAdded:      {"webhook_added", "team"},
 	auth.WebhookUpdated:    {"webhook_updated", "team"},
 	auth.WebhookDeleted:    {"webhook_deleted", "team"},
 	auth.WebhookReplayed:   {"webhook_replayed", "team"},
+	auth.CustomAdded:       {"custom_provider_added", "team"},
+	auth.CustomUpdated:     {"custom_provider_updated", "team"},
+	auth.CustomDeleted:     {"custom_provider_deleted", "team"},
+	auth.SSOAdded:          {"sso_provider_added", "team"},
+	auth.SSOUpdated:        {"sso_provider_updated", "team"},
+	auth.SSODeleted:        {"sso_provider_deleted", "team"},
 	auth.TenantAdded:       {"tenant_added", "team"},
 	auth.TenantUpdated:     {"tenant_updated", "team"},
 	auth.TenantDeleted:     {"tenant_deleted", "team"},
@@ -90,7 +99,7 @@ func auditJSON(h *auth.Happened) auditEntry {
 	case h.By != "": // an administrator who is no user: the nil UUID, and the role
 		p.ActorID, p.ActorUsername = auth.UserID{}.String(), h.By
 	case h.Author != nil:
-		p.ActorEmail, p.ActorUsername = h.Author.Email, h.Author.Email
+		p.ActorEmail, p.ActorUsername, p.ActorViaSSO = h.Author.Email, h.Author.Email, h.Author.SSO
 		if h.Author.Email == "" {
 			p.ActorUsername = h.Author.Phone
 		}

@@ -99,6 +99,43 @@ var answers = map[auth.Code]answer{
 	auth.DeliveryNotFound:     {404, "validation_failed", "There is no such delivery that has ended", 0, ""},
 	auth.TooManyWebhooks:      {422, "validation_failed", "There are 50 webhook endpoints already", 0, ""},
 	auth.CaptchaFailed:        {400, "captcha_failed", "captcha protection: request disallowed (%s)", 0, ""},
+	auth.ProviderUnknown:      {400, "validation_failed", "Unsupported provider: it could not be found", 0, ""},
+	auth.ProviderDisabled:     {400, "validation_failed", "Unsupported provider: provider is not enabled", 0, ""}, // at /token its code is a word of its own: see told
+	auth.ProviderRefused:      {400, "bad_oauth_callback", "The provider, or the owner of the account, has refused", 0, ""},
+	auth.ProviderCode:         {400, "bad_oauth_callback", "Unable to exchange external code", 0, ""},
+	auth.ProviderFailed:       {502, "unexpected_failure", "Error getting user profile from external provider", 0, ""},
+	auth.ProviderUnavailable:  {503, "unexpected_failure", "The external provider does not answer at the moment, please try again shortly", 0, ""},
+	auth.ProviderNoEmail:      {400, "email_address_not_provided", "Error getting user email from external provider", 0, ""},
+	auth.ProviderUnproved:     {422, "provider_email_needs_verification", "The external provider has not verified the email. A confirmation email has been sent to it", 0, ""},
+	auth.IDTokenFailed:        {400, "invalid_credentials", "Bad ID token", 0, ""},
+	auth.StateFailed:          {400, "bad_oauth_state", "OAuth state is unknown, of another browser, or has expired", 0, ""},
+	auth.CallbackFailed:       {400, "bad_oauth_callback", "OAuth callback with neither a code nor an error", 0, ""},
+	auth.IdentityTaken:        {422, "identity_already_exists", "Identity is already linked to a user", 0, ""},
+	auth.AccountExists:        {422, "user_already_exists", "A user with this email address exists already: sign in as usual, and link the identity", 0, ""},
+	auth.InviteMismatch:       {400, "validation_failed", "Invited email does not match emails from external provider", 0, ""},
+	auth.InviteNotFound:       {404, "invite_not_found", "Invite not found", 0, ""},
+	auth.CustomNotFound:       {404, "custom_provider_not_found", "Custom provider not found", 0, ""},
+	auth.CustomTaken:          {400, "conflict", "A custom provider with this identifier exists already", 0, ""},
+	auth.TooManyCustom:        {400, "over_custom_provider_quota", "There are as many custom providers as there may be", 0, ""},
+	auth.SAMLDisabled:         {404, "saml_provider_disabled", "SAML 2.0 is disabled", 0, ""},
+	auth.RelayNotFound:        {404, "saml_relay_state_not_found", "SAML RelayState does not exist, or nobody here asked for this response", 0, ""},
+	auth.RelayExpired:         {422, "saml_relay_state_expired", "SAML RelayState has expired. Try logging in again?", 0, ""},
+	auth.IdPNotFound:          {404, "saml_idp_not_found", "A SAML connection has not been established with this Identity Provider", 0, ""},
+	auth.IdPExists:            {422, "saml_idp_already_exists", "SAML Identity Provider with this EntityID exists already", 0, ""},
+	auth.AssertionNoUser:      {400, "saml_assertion_no_user_id", "SAML Assertion did not contain a persistent Subject Identifier attribute or Subject NameID uniquely identifying this user", 0, ""},
+	auth.AssertionNoEmail:     {400, "saml_assertion_no_email", "SAML Assertion does not contain an email address", 0, ""},
+	auth.AssertionFailed:      {400, "validation_failed", "SAML Assertion is not valid", 403, ""},
+	auth.MetadataFailed:       {400, "saml_metadata_fetch_failed", "The SAML metadata could not be read", 0, ""},
+	auth.EntityMismatch:       {400, "saml_entity_id_mismatch", "SAML Metadata can be updated only if the EntityID matches for the provider", 0, ""},
+	auth.SSONotFound:          {404, "sso_provider_not_found", "No such SSO provider", 0, ""},
+	auth.SSODisabled:          {404, "sso_provider_disabled", "The SSO provider is disabled", 0, ""},
+	auth.DomainTaken:          {400, "sso_domain_already_exists", "An SSO domain is assigned to another provider already", 0, ""},
+	auth.SSOManaged:           {422, "user_sso_managed", "The account of a user who signs in by SSO cannot be changed so", 0, ""},
+	auth.Web3Disabled:         {422, "web3_provider_disabled", "Web3 provider is disabled", 0, ""},
+	auth.Web3Chain:            {400, "web3_unsupported_chain", "Unsupported chain: it must be ethereum or solana", 0, ""},
+	auth.Web3Failed:           {400, "invalid_credentials", "The signed message is not valid", 0, ""},
+	auth.AlreadyLinked:        {422, "identity_already_exists", "The user has an account with this provider already", 0, ""},
+	auth.NotLinked:            {404, "identity_not_found", "The user has no account with this provider", 0, ""},
 	auth.SetupClosed:          {403, "feature_disabled", "The first administrator has been made already", 0, ""},
 	auth.Unavailable:          {503, "unexpected_failure", "The service is not available at the moment, please try again shortly", 0, ""},
 	auth.TimedOut:             {504, "request_timeout", "Processing this request timed out, please retry after a moment.", 0, ""},
@@ -116,35 +153,51 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 		_ = web.JSON(w, off.status, a.body(w, r, off.answer, &auth.Error{Code: auth.MethodDisabled}, off.msg))
 		return
 	}
-	e := auth.Told(err)
-	if e.Code == auth.Internal && r.Context().Err() != nil {
-		e = &auth.Error{Code: auth.TimedOut}
-	}
-	an := answers[e.Code]
-	if e.Code == auth.HookRefused {
-		an = an.ofHook(e)
-	}
 	nf := a.manners(r) == Netlify
-	if nf {
-		an = an.asNetlify()
-	} else if e.Code == auth.UserBanned && r.URL.Path == "/token" || e.Code == auth.SessionExpired && r.URL.Path == "/token" {
-		an.status = http.StatusBadRequest
-	}
-	var sets []string
-	if a.Auth != nil {
-		sets = a.Auth.Policy().RequiredCharacters
-	}
-	msg := words(an, e, sets)
+	an, e, msg := a.told(r, nf, err)
 	web.RetryAfter(w, e)
 	if nf && (e.Code == auth.TokenInvalid || e.Code == auth.SessionGone || e.Code == auth.RefreshReused) {
 		a.clearCookie(w)
 	}
-	if r.URL.Path == "/token" && web.IsForm(r) && an.status != http.StatusTooManyRequests {
+	_, shaped := errors.AsType[oauthShaped](err)
+	if (shaped || r.URL.Path == "/token" && web.IsForm(r)) && an.status != http.StatusTooManyRequests {
 		_ = web.JSON(w, oauthStatus(an.status), map[string]string{"error": oauthCode(e.Code, an.status), "error_description": msg})
 		return
 	}
 	_ = web.JSON(w, an.status, a.body(w, r, an, e, msg))
 }
+
+// told is what somebody of a family is told of a failure.
+func (a *api) told(r *http.Request, netlify bool, err error) (answer, *auth.Error, string) {
+	e := auth.Told(err)
+	if e.Code == auth.Internal && r.Context().Err() != nil {
+		e = &auth.Error{Code: auth.TimedOut}
+	}
+	if e.Code == auth.ProviderUnavailable && e.RetryAfter == 0 {
+		e = &auth.Error{Code: e.Code, RetryAfter: askLater}
+	}
+	an := answers[e.Code]
+	if e.Code == auth.HookRefused {
+		an = an.ofHook(e)
+	}
+	switch {
+	case netlify:
+		an = an.asNetlify()
+	case r.URL.Path == "/token" && (e.Code == auth.UserBanned || e.Code == auth.SessionExpired):
+		an.status = http.StatusBadRequest
+	}
+	if r.URL.Path == "/token" && e.Code == auth.ProviderDisabled {
+		an.code = "provider_disabled"
+	}
+	var sets []string
+	if a.Auth != nil {
+		sets = a.Auth.Policy().RequiredCharacters
+	}
+	return an, e, words(an, e, sets)
+}
+
+// askLater is when a provider that does not answer is worth another try.
+const askLater = 10 * time.Second
 
 // ofHook is the answer an operator's hook has chosen for its refusal.
 func (an answer) ofHook(e *auth.Error) answer {
@@ -197,6 +250,14 @@ func words(an answer, e *auth.Error, sets []string) string {
 	case auth.InvalidInput, auth.InvalidCredentials, auth.HookRefused, auth.HookFailed:
 		if problem != "" { // of a hook: its own words
 			return problem
+		}
+	case auth.ProviderRefused, auth.IDTokenFailed, auth.AssertionFailed, auth.MetadataFailed, auth.Web3Failed:
+		if said := elsewhere(problem); said != "" {
+			return said
+		}
+	case auth.ProviderUnknown:
+		if name := elsewhere(problem); name != "" {
+			return "Unsupported provider: " + name
 		}
 	case auth.WebhookRefused:
 		return "Failed to handle " + problem + " webhook"

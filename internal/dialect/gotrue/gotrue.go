@@ -35,6 +35,12 @@ type Options struct {
 	CursorPages bool   // lists of users go by cursor unless a request names a page
 	Work        Work   // what clients may solve instead of a captcha of others
 	Version     string
+
+	Providers        []string               // whose accounts people sign in with, but for those added at run time
+	SAML             bool                   // companies' own identity providers sign people in
+	SAMLName         string                 // what Netlify's widget calls the one of a site; empty: there is none
+	Metadata         func() ([]byte, error) // of this server as a SAML service provider; nil: it is none
+	ExternalRedirect string                 // where Netlify's clients come back to, whatever page sent them; empty: that page, or the site
 }
 
 type api struct {
@@ -91,7 +97,7 @@ func routes() map[string]call {
 		"GET /captcha/pow.js":        (*api).workScript,
 
 		"POST /signup":    limited("otp signup", (*api).signup),
-		"POST /token":     limited("token", (*api).token),
+		"POST /token":     (*api).limitedToken,
 		"GET /verify":     (*api).verifyPage,
 		"POST /verify":    limited("verify", (*api).verify),
 		"POST /recover":   limited("otp recover", (*api).recover),
@@ -99,15 +105,31 @@ func routes() map[string]call {
 		"POST /otp":       limited("otp otp", (*api).otp),
 		"POST /magiclink": limited("otp magiclink", (*api).otp),
 
+		"GET /authorize":  (*api).authorize,
+		"POST /authorize": (*api).confirmTicket,
+		"GET /callback":   limited("token callback", (*api).callback),
+		"POST /callback":  (*api).relay,
+
+		"POST /sso":              limited("sso", (*api).signOn),
+		"GET /sso/start":         limited("sso start", (*api).startSignOn),
+		"GET /sso/saml/metadata": (*api).metadata,
+		"GET /sso/saml/acs":      (*api).artifact,
+		"POST /sso/saml/acs":     limited("assertion", (*api).assertion),
+		"GET /sso/saml/finish":   limited("assertion finish", (*api).finishSignOn),
+		"GET /saml/metadata":     (*api).metadata,
+		"POST /saml/acs":         limited("assertion", (*api).assertion),
+		"GET /saml/finish":       limited("assertion finish", (*api).finishSignOn),
+
 		"GET /user":           signedIn((*api).user),
 		"PUT /user":           limited("otp user", signedIn((*api).updateUser)),
 		"GET /reauthenticate": signedIn((*api).reauthenticate),
 		"POST /logout":        signedIn((*api).logout),
 
-		"DELETE /user/identities/{id}": signedIn((*api).unlink),
-		"GET /sessions":                signedIn((*api).listSessions),
-		"PATCH /sessions/{id}":         signedIn((*api).nameSession),
-		"DELETE /sessions/{id}":        signedIn((*api).endSession),
+		"GET /user/identities/authorize": signedIn((*api).linkIdentity),
+		"DELETE /user/identities/{id}":   signedIn((*api).unlink),
+		"GET /sessions":                  signedIn((*api).listSessions),
+		"PATCH /sessions/{id}":           signedIn((*api).nameSession),
+		"DELETE /sessions/{id}":          signedIn((*api).endSession),
 
 		"POST /invite":              admin((*api).invite),
 		"GET /admin/users":          admin((*api).listUsers),
@@ -127,6 +149,25 @@ func routes() map[string]call {
 		"POST /admin/webhooks/{id}/replay":                    admin((*api).replayDead),
 		"GET /admin/webhooks/{id}/deliveries":                 admin((*api).listDeliveries),
 		"POST /admin/webhooks/{id}/deliveries/{event}/replay": admin((*api).replayDelivery),
+
+		"GET /admin/sso/providers":         admin(withSAML((*api).listSSO)),
+		"POST /admin/sso/providers":        admin(withSAML((*api).addSSO)),
+		"GET /admin/sso/providers/{id}":    admin(withSAML((*api).showSSO)),
+		"PUT /admin/sso/providers/{id}":    admin(withSAML((*api).setSSO)),
+		"DELETE /admin/sso/providers/{id}": admin(withSAML((*api).dropSSO)),
+
+		"GET /admin/custom-providers":         admin(withCustom((*api).listCustom)),
+		"POST /admin/custom-providers":        admin(withCustom((*api).addCustom)),
+		"GET /admin/custom-providers/{id}":    admin(withCustom((*api).showCustom)),
+		"PUT /admin/custom-providers/{id}":    admin(withCustom((*api).setCustom)),
+		"DELETE /admin/custom-providers/{id}": admin(withCustom((*api).dropCustom)),
+
+		"GET /admin/users/{id}/providers":                     admin((*api).listLinked),
+		"POST /admin/users/{id}/providers":                    admin((*api).addLinked),
+		"GET /admin/users/{id}/providers/{provider}":          admin((*api).showLinked),
+		"PUT /admin/users/{id}/providers/{provider}":          admin((*api).setLinked),
+		"DELETE /admin/users/{id}/providers/{provider}":       admin((*api).dropLinked),
+		"POST /admin/users/{id}/providers/{provider}/refresh": admin((*api).providerTokens),
 
 		"GET /admin/users/{id}/sessions":              admin((*api).listUserSessions),
 		"DELETE /admin/users/{id}/sessions":           admin((*api).endUserSessions),
@@ -172,8 +213,11 @@ func signedIn(f func(*api, http.ResponseWriter, *http.Request, *auth.Viewer) err
 	}
 }
 
+// adminCall is a call of somebody with the operator's rights.
+type adminCall = func(*api, http.ResponseWriter, *http.Request, auth.Caller) error
+
 // admin reads the bearer of the operator's rights.
-func admin(f func(*api, http.ResponseWriter, *http.Request, auth.Caller) error) call {
+func admin(f adminCall) call {
 	return func(a *api, w http.ResponseWriter, r *http.Request) error {
 		c, err := a.Auth.Administrator(r.Context(), web.Caller(r), web.Bearer(r))
 		if err != nil {

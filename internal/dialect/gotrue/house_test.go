@@ -2,6 +2,7 @@ package gotrue_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -53,6 +54,8 @@ type setup struct {
 	limits   bool
 	frail    bool
 	human    *auth.Captcha
+	methods  func([]auth.Method) []auth.Method                                           // the ways in, in the place of all
+	readIdP  func(ctx context.Context, xml []byte, url string) (auth.IdPMetadata, error) // of companies
 }
 
 // shared is a key of the operator's own, for tokens made elsewhere.
@@ -83,6 +86,10 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 		o.Policy, o.Hooks, o.Log, o.Keys = s.policy, s.hooks, log, []token.Key{token.Secret("", shared, false)}
 		o.UndoURL = func(token string) string { return external + "/undo?token=" + token }
 		o.Captcha = s.human
+		o.ReadIdP = s.readIdP
+		if s.methods != nil {
+			o.Methods = s.methods(o.Methods)
+		}
 	}
 	if s.frail {
 		h.House, h.outage = authtest.Frail(t, options)
@@ -95,6 +102,7 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 		Limiter: limit.New(h.Clock.Now), Off: !s.limits, Rates: map[string]limit.Rate{
 			"otp": per5(30), "token": per5(150), "verify": per5(30), "anonymous": {Events: 30, Per: time.Hour, Burst: 30},
 			"session": {Events: 10, Per: time.Minute, Burst: 10}, "captcha": {Events: 60, Per: 5 * time.Minute, Burst: 60},
+			"web3": per5(30), "sso": per5(30), "assertion": per5(30),
 		},
 	}
 	h.front = description(t).Checked(t, mount(t, s, log, h.Clock), "/setup", "/undo", "/dev/") // the pages have no description

@@ -24,19 +24,13 @@ func off(status int, code, msg string) call {
 
 // switchedOff are the routes of features that are not built yet.
 func switchedOff() map[string]call {
-	saml := off(http.StatusNotFound, "saml_provider_disabled", "SAML 2.0 is disabled")
-	linking := off(http.StatusNotFound, "manual_linking_disabled", "Manual linking is disabled")
 	passkeys := off(http.StatusNotFound, "passkey_disabled", "Passkeys are disabled")
 	factors := off(http.StatusUnprocessableEntity, "mfa_totp_enroll_not_enabled", "MFA enroll is disabled for TOTP")
 	feature := off(http.StatusNotFound, "feature_disabled", "This feature is disabled")
-	provider := off(http.StatusBadRequest, "validation_failed", "Unsupported provider: provider is not enabled")
 	return map[string]call{
-		"POST /sso": saml, "POST /sso/saml/acs": saml, "GET /sso/saml/metadata": saml,
-		"GET /authorize": provider, "GET /callback": provider, "POST /callback": provider,
-		"GET /user/identities/authorize": linking,
-		"POST /factors":                  factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
+		"POST /factors": factors, "POST /factors/{id}/challenge": factors, "POST /factors/{id}/verify": factors, "DELETE /factors/{id}": factors,
 		"/passkeys": passkeys, "/passkeys/": passkeys, "/oauth/": feature, "/user/oauth/grants": feature,
-		"/admin/oauth/": feature, "/admin/custom-providers": feature, "/admin/custom-providers/": feature, "/admin/sso/": saml,
+		"/admin/oauth/":                         feature,
 		"GET /.well-known/openid-configuration": feature, "GET /.well-known/oauth-authorization-server": feature,
 	}
 }

@@ -18,8 +18,8 @@ func manifest(version string) map[string]string {
 	return map[string]string{"version": version, "name": "GoTrue", "description": "Gatehouse, a user registration and authentication API"}
 }
 
-// externals are the ways in that clients of either family look for; those that
-// are not built are false.
+// externals are the ways in that clients of either family look for, whether they
+// are open or not.
 var externals = []string{
 	"apple", "azure", "bitbucket", "discord", "facebook", "snapchat", "figma", "fly", "github", "gitlab",
 	"google", "keycloak", "kakao", "linkedin", "linkedin_oidc", "notion", "spotify", "slack", "slack_oidc", "workos", "twitch",
@@ -33,10 +33,17 @@ func (a *api) settings(w http.ResponseWriter, _ *http.Request) error {
 	for _, name := range externals {
 		external[name] = false
 	}
+	for _, name := range a.Providers {
+		external[name] = true
+	}
+	labels := map[string]string{}
+	if a.SAMLName != "" {
+		external[samlProvider], labels[samlProvider] = true, a.SAMLName
+	}
 	return web.JSON(w, http.StatusOK, map[string]any{
-		"external": external, "external_labels": map[string]string{},
+		"external": external, "external_labels": labels,
 		"disable_signup": p.SignupDisabled, "autoconfirm": p.Autoconfirm, "mailer_autoconfirm": p.Autoconfirm,
-		"phone_autoconfirm": p.PhoneAutoconfirm, "sms_provider": a.SMSProvider, "saml_enabled": false, "saml_private_key_next_configured": false, "passkeys_enabled": false,
+		"phone_autoconfirm": p.PhoneAutoconfirm, "sms_provider": a.SMSProvider, "saml_enabled": a.SAML, "saml_private_key_next_configured": false, "passkeys_enabled": false,
 	})
 }
 

@@ -15,6 +15,7 @@ type tokenRequest struct {
 	RefreshToken string `json:"refresh_token"`
 	AuthCode     string `json:"auth_code"`
 	CodeVerifier string `json:"code_verifier"`
+	outsideRequest
 	securityFields
 }
 
@@ -29,7 +30,7 @@ func (a *api) token(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		grant = r.FormValue("grant_type")
-		in = tokenRequest{Email: r.FormValue("username"), Password: r.FormValue("password"), RefreshToken: r.FormValue("refresh_token")}
+		in = tokenRequest{Email: r.FormValue("username"), Password: r.FormValue("password"), RefreshToken: r.FormValue("refresh_token"), outsideRequest: outsideForm(r)}
 		if in.Email == "" {
 			in.Email = r.FormValue("email")
 		}
@@ -78,8 +79,13 @@ func (a *api) exchange(r *http.Request, grant string, in tokenRequest) (*auth.Gr
 		}
 		return a.Auth.SignIn(r.Context(), c, "pkce", auth.Input{Token: in.AuthCode, Verifier: in.CodeVerifier}, false)
 	}
-	if grant == "id_token" || grant == "web3" {
-		return nil, &notBuilt{answer{status: http.StatusBadRequest, code: "provider_disabled", msg: "Sign-ins of this kind are disabled"}}
+	switch grant {
+	case "id_token":
+		g, err := a.byIDToken(r, in.outsideRequest)
+		return g, inOAuth(err)
+	case "web3":
+		g, err := a.byWallet(r, in.outsideRequest, in.Security.Token)
+		return g, inOAuth(err)
 	}
 	return nil, &auth.Error{Code: auth.MethodDisabled, Field: "grant_type"}
 }

@@ -44,6 +44,9 @@ var words = map[string]func(*setup){
 			s.policy.Notices[k] = true
 		}
 	},
+	"bare":     bare,
+	"accounts": withAccounts,
+	"company":  func(s *setup) { new(company).connected(s) },
 	"captcha":  withCaptcha,
 	"work":     withWork,
 	"webhooks": func(s *setup) { s.endpoint = picky },
@@ -69,6 +72,9 @@ func TestTranscripts(t *testing.T) {
 			// "correct horse", as other systems keep it
 			"bcrypt": "$2a$04$nf1vYq4wVlm1ylsbgfRVXuyqbnDN8ehDTe3v/ZTAt3IZTGzAQMIg6",
 			"argon":  "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$MjZP1+1U9JUbDWvDvtLyEsZiNXOKEUxfi6O2oe46uxA",
+		}
+		for name, a := range people() {
+			vars[name] = h.Elsewhere.Code(a)
 		}
 		for _, email := range users { // any other word is the address of somebody who is there already
 			vars["id"] = h.newUser(email).String()

@@ -269,13 +269,7 @@ func (a *api) redirectError(w http.ResponseWriter, r *http.Request, q url.Values
 
 // redirect answers 303, which a browser follows with a GET: the secret of the
 // request is not sent on (RFC 9110 §15.4.4).
-func redirect(w http.ResponseWriter, target string) {
-	h := w.Header()
-	h.Set("Location", target)
-	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer")
-	w.WriteHeader(http.StatusSeeOther)
-}
+func redirect(w http.ResponseWriter, target string) { sendOn(w, http.StatusSeeOther, target) }
 
 // withFragment puts values where servers on the way do not see them.
 func withFragment(target string, v url.Values) string {

@@ -95,6 +95,10 @@ type session struct {
 	RefreshToken string        `json:"refresh_token"`
 	User         user          `json:"user"`
 	WeakPassword *weakPassword `json:"weak_password,omitempty"`
+
+	// What an account elsewhere is asked with; handed out once.
+	ProviderToken        string `json:"provider_token,omitempty"`
+	ProviderRefreshToken string `json:"provider_refresh_token,omitempty"`
 }
 
 type weakPassword struct {
@@ -105,7 +109,7 @@ type weakPassword struct {
 func sessionJSON(g *auth.Grant) session {
 	s := session{
 		AccessToken: g.Access, TokenType: "bearer", ExpiresIn: int64(g.TTL.Seconds()), ExpiresAt: g.Expires.Unix(),
-		RefreshToken: g.Refresh, User: userJSON(&g.User),
+		RefreshToken: g.Refresh, User: userJSON(&g.User), ProviderToken: g.ProviderToken, ProviderRefreshToken: g.ProviderRefresh,
 	}
 	if len(g.WeakPassword) > 0 {
 		s.WeakPassword = &weakPassword{Message: "Your password no longer meets the requirements; please choose a new one.", Reasons: g.WeakPassword}
