@@ -9,6 +9,7 @@ import http from 'node:http';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { ELSEWHERE } from './elsewhere.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 
@@ -42,9 +43,12 @@ export async function startSite(page) {
   };
 }
 
-// Names but these two do not even resolve, so a page that asks for one fails
-// its test instead of depending on the network.
-const known = ['localhost', '127.0.0.1'];
+// Names but these do not even resolve, so a page that asks for one fails its test
+// instead of depending on the network.
+const known = ['localhost', '127.0.0.1', ELSEWHERE];
+
+// The test provider's pages have no icon, and Chromium asks for one at times.
+const noIcon = new RegExp(`^http://${ELSEWHERE}:\\d+/favicon\\.ico$`);
 
 const flags = [
   '--headless',
@@ -87,7 +91,7 @@ async function person(browser, t, options) {
     const { protocol, hostname } = new URL(url);
     if (/^(https?|wss?):$/.test(protocol) && !known.includes(hostname)) fault(`asked for ${url}`);
   };
-  context.on('console', (m) => m.type() === 'error' && fault(`console: ${m.text()} (${m.location().url})`));
+  context.on('console', (m) => m.type() === 'error' && !noIcon.test(m.location().url) && fault(`console: ${m.text()} (${m.location().url})`));
   context.on('weberror', (e) => fault(`uncaught: ${e.error().stack ?? e.error()}`));
   context.on('request', (r) => asked(r.url()));
   context.on('page', (page) => {

@@ -217,15 +217,19 @@ export function suite(GoTrue, settings) {
       assert.equal(localStorage.getItem('gotrue.user'), null);
     });
 
-    test('by another provider begins at the server, which says that there is none', async () => {
-      const auth = client(open);
-      for (const url of [auth.loginExternalUrl('github'), auth.acceptInviteExternalUrl('github', 'token')]) {
+    const external = {
+      'by another provider': (auth) => auth.loginExternalUrl('github'),
+      'of who was invited': (auth) => auth.acceptInviteExternalUrl('github', 'token'),
+    };
+    for (const [who, way] of Object.entries(external)) {
+      test(`${who} begins at the server, which says that there is none`, async () => {
+        const url = way(client(open));
         assert.ok(url.startsWith(`${open.url}/authorize?provider=github`), url);
         const res = await ask('GET', url);
         assert.equal(res.status, 400);
         assert.match(res.json.msg, /provider is not enabled/);
-      }
-    });
+      });
+    }
 
     test('sets the cookie a site’s host reads, when asked', async () => {
       const email = someone();

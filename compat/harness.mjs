@@ -28,21 +28,21 @@ export const PASSWORD = 'correct horse 1';
 export const CHROME = 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Safari/537.36';
 export const FIREFOX = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0';
 
-// binary is the server under test, built if nobody names one.
-let built;
-function binary() {
-  if (process.env.GATEHOUSE_BIN) return process.env.GATEHOUSE_BIN;
-  if (!built) {
+// binary is a program of ours, built if nobody names one in the environment.
+const built = new Map();
+export function binary(variable, folder) {
+  if (process.env[variable]) return process.env[variable];
+  if (!built.has(folder)) {
     const dir = mkdtempSync(join(tmpdir(), 'gatehouse-bin-'));
     process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
-    built = join(dir, 'gatehouse');
-    execFileSync('go', ['build', '-o', built, '../cmd/gatehouse'], {
+    built.set(folder, join(dir, 'program'));
+    execFileSync('go', ['build', '-o', built.get(folder), folder], {
       cwd: fileURLToPath(new URL('.', import.meta.url)),
       env: { ...process.env, CGO_ENABLED: '0' },
       stdio: ['ignore', 'inherit', 'inherit'],
     });
   }
-  return built;
+  return built.get(folder);
 }
 
 // startServer runs the server in a folder of its own, on a free port, with
@@ -50,7 +50,7 @@ function binary() {
 // startMail returned; settings are added to the common ones.
 export async function startServer(mail, settings = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'gatehouse-'));
-  const child = spawn(binary(), ['serve'], {
+  const child = spawn(binary('GATEHOUSE_BIN', '../cmd/gatehouse'), ['serve'], {
     cwd: dir,
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
@@ -290,7 +290,8 @@ export async function openLink(link, { agent = CHROME } = {}) {
   return { ...res, url: link, agent, form: formOf(res.text, link) };
 }
 
-function formOf(html, base) {
+// formOf is the first form of a page.
+export function formOf(html, base) {
   const m = html.match(/<form\b([^>]*)>([\s\S]*?)<\/form>/i);
   if (!m) return null;
   const attr = (tag, name) => {
@@ -310,7 +311,12 @@ function formOf(html, base) {
 export async function press(page) {
   const res = await submit(page);
   assert.equal(res.status, 303, `the button led to ${res.status}: ${res.text.slice(0, 600)}`);
-  const to = new URL(res.headers.location);
+  return landing(res.headers.location);
+}
+
+// landing is an address that a browser is sent to, in its parts.
+export function landing(address) {
+  const to = new URL(address);
   return { href: to.href, base: to.origin + to.pathname, query: to.searchParams, fragment: new URLSearchParams(to.hash.slice(1)) };
 }
 

@@ -3,9 +3,6 @@
 
 // Features that come later. Until then the server says in words a client
 // understands that they are not to be had: supabase-wire.test.mjs.
-const providers = 'later step: social providers';
-const saml = 'later step: SAML';
-const web3 = 'later step: sign-in with a wallet';
 const factors = 'later step: second factors';
 const passkeys = 'later step: passkeys';
 const oauth = 'later step: the OAuth server';
@@ -24,12 +21,12 @@ export const supabase = {
     ...every('signInWithOtp resend resetPasswordForEmail', sb('mail')),
     reauthenticate: sb('password'),
     exchangeCodeForSession: sb('pkce'),
-    ...every('signInAnonymously getUserIdentities linkIdentity unlinkIdentity', sb('identity')),
+    ...every('signInAnonymously getUserIdentities unlinkIdentity', sb('identity')),
+    ...every('signInWithOAuth linkIdentity', sb('oauth')),
     ...every('linkIdentityOAuth linkIdentityIdToken', inside('linkIdentity')),
     fetchJwk: inside('getClaims'),
-    ...every('signInWithIdToken signInWithSSO', sb('wire')), // and are refused there
-    signInWithOAuth: providers,
-    signInWithWeb3: web3,
+    ...every('signInWithIdToken signInWithWeb3', sb('token')),
+    signInWithSSO: sb('sso'),
     ...every('signInWithEthereum signInWithSolana', inside('signInWithWeb3')),
     ...every('signInWithPasskey registerPasskey', passkeys),
   },
@@ -44,7 +41,7 @@ export const supabase = {
   admin: every('signOut inviteUserByEmail generateLink createUser listUsers getUserById updateUserById deleteUser', sb('admin')),
   'admin.mfa': every('listFactors deleteFactor', factors),
   'admin.oauth': every('listClients createClient getClient updateClient deleteClient regenerateClientSecret', oauth),
-  'admin.customProviders': every('listProviders createProvider getProvider updateProvider deleteProvider', providers),
+  'admin.customProviders': every('listProviders createProvider getProvider updateProvider deleteProvider', sb('oauth')),
   'admin.passkey': every('listPasskeys deletePasskey', passkeys),
 };
 
@@ -53,7 +50,8 @@ const gotrue = 'gotrue-js.test.mjs';
 export const gotrueJS = {
   client: {
     ...every('settings signup login confirm requestPasswordRecovery recover acceptInvite createUser currentUser', gotrue),
-    ...every('validateCurrentSession loginExternalUrl acceptInviteExternalUrl', gotrue),
+    validateCurrentSession: gotrue,
+    ...every('loginExternalUrl acceptInviteExternalUrl', 'gotrue-js-external.test.mjs'),
     verify: inside('confirm'),
   },
   user: {
