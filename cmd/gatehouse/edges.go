@@ -154,7 +154,11 @@ func (h *house) signedFor(r *http.Request, cfg *config.Config) (key tenants.Key,
 	if r.Method == http.MethodGet && (r.URL.Path == "/health" || r.URL.Path == "/auth/v1/health" || r.URL.Path == "/.netlify/identity/health") {
 		return key, r, nil
 	}
-	sign, err := gotrue.ReadSign(gotrue.SignOf(r), cfg.Server.OperatorToken.Reveal(), h.db.Now())
+	key, back := h.comesBack(r)
+	if back {
+		return key, r, nil
+	}
+	sign, err := gotrue.ReadSign(r.Header.Values("X-Nf-Sign"), cfg.Server.OperatorToken.Reveal(), h.db.Now())
 	if err != nil {
 		return key, r, err
 	}
@@ -215,7 +219,7 @@ func (h *house) speak(s *site) (http.Handler, error) {
 			auth.KindChangeCurrent: cfg.Mailer.URLPaths.EmailChange, auth.KindChangeNew: cfg.Mailer.URLPaths.EmailChange,
 		},
 		DirectLinks: cfg.Mailer.LinkMode == "direct", CookieName: cfg.Cookie.Key, CookieLife: cfg.Cookie.Life.Duration(), Version: version,
-		Providers: s.providers.Names(), SAML: cfg.SAML.Enabled, SAMLName: samlName(cfg.SAML.Netlify), Metadata: s.described, ExternalRedirect: cfg.Providers.Redirect,
+		Providers: s.providers.Names(), SAML: cfg.SAML.Enabled, SAMLName: samlName(cfg.SAML.Netlify), SAMLNext: cfg.SAML.Enabled && cfg.SAML.NextKey.Reveal() != "", Title: s.title, Metadata: s.described, ExternalRedirect: cfg.Providers.Redirect,
 		SMSProvider: cfg.SMS.Provider, CursorPages: cfg.Site.CursorPages, Work: s.human.offered(h.db.Now),
 	}
 	api, err := gotrue.New(o)

@@ -37,7 +37,8 @@ type house struct {
 	out    *fetch.Client // every request of ours to elsewhere
 	wake   func()        // a delivery waits
 
-	providerKeys *social.Keys // what providers say about themselves, and sign with
+	metadata     *fetch.Client // of companies' identity providers: with places of its own, for administrators of tenants name the addresses
+	providerKeys *social.Keys  // what providers say about themselves, and sign with
 
 	level *slog.LevelVar // of the log; nil: of an offline verb
 
@@ -198,7 +199,8 @@ func build(ctx context.Context, e env, base *config.Base, db *store.DB, wake fun
 		return nil, err
 	}
 	h.plan.Store(plan)
-	h.providerKeys = social.NewKeys(social.KeysOptions{Fetch: h.out.Within(fetch.Limits{MaxConcurrent: providersAtOnce}), Now: db.Now, TTL: cfg.Providers.CacheLife, Log: log})
+	h.metadata = h.out.Within(fetch.Limits{Timeout: 3 * time.Second, MaxConcurrent: 8})
+	h.providerKeys = social.NewKeys(social.KeysOptions{Fetch: h.out, Now: db.Now, TTL: cfg.Providers.CacheLife, Log: log})
 	h.dir = tenants.New(tenants.Options[*site]{
 		DB: db, Make: h.open, Most: cfg.Tenants.Live,
 		Lost: func(_ context.Context, err error) {

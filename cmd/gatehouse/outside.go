@@ -3,9 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -14,21 +16,17 @@ import (
 	"gatehouse/internal/auth"
 	"gatehouse/internal/config"
 	"gatehouse/internal/dialect/gotrue"
-	"gatehouse/internal/fetch"
 	"gatehouse/internal/login"
 	"gatehouse/internal/saml"
 	"gatehouse/internal/social"
+	"gatehouse/internal/tenants"
 	"gatehouse/internal/web"
 )
-
-// providersAtOnce is how many requests of a tenant to providers may be under way:
-// one whose provider hangs keeps nobody else's people out.
-const providersAtOnce = 16
 
 // waysOf are what the ways in of a tenant stand on that lead elsewhere.
 func (h *house) waysOf(s *site) (o login.Options, err error) {
 	s.providers = h.providersOf(s.cfg, func() *auth.Service { return s.auth })
-	o.Social = s.providers
+	o.Social, o.Issuers = s.providers, s.cfg.Providers.Issuers
 	o.Web3, err = walletsOf(s.cfg)
 	if err != nil {
 		return o, err
@@ -37,11 +35,20 @@ func (h *house) waysOf(s *site) (o login.Options, err error) {
 	return o, err
 }
 
+// title is what people call a provider; empty: there is none of that name.
+func (s *site) title(ctx context.Context, provider string) string {
+	title, err := s.providers.Title(ctx, provider)
+	if err != nil {
+		return ""
+	}
+	return title
+}
+
 // providersOf are those whose accounts sign people in to a tenant.
 func (h *house) providersOf(cfg *config.Config, core func() *auth.Service) *social.Providers {
 	p := &cfg.Providers
 	o := social.Options{
-		Fetch: h.out.Within(fetch.Limits{MaxConcurrent: providersAtOnce}), Now: h.db.Now, Keys: h.providerKeys, Log: h.log,
+		Fetch: h.out, Now: h.db.Now, Keys: h.providerKeys, Log: h.log,
 	}
 	for _, n := range p.All() {
 		s := social.Settings{
@@ -74,7 +81,7 @@ func customSettings(c *auth.CustomProvider, secret, back string) social.Settings
 	return social.Settings{
 		Name: c.Name, Enabled: !c.Disabled, ClientIDs: []string{c.ClientID}, Secret: secret, RedirectURI: back,
 		EmailOptional: c.EmailOptional, SkipNonceCheck: c.SkipNonceCheck, Kind: c.Kind, Title: c.Title,
-		Issuer: c.Issuer, DiscoveryURL: c.DiscoveryURL, AuthURL: c.AuthURL, TokenURL: c.TokenURL, UserinfoURL: c.UserinfoURL, JWKSURL: c.JWKSURL,
+		Issuer: c.Issuer, DiscoveryURL: c.DiscoveryURL, AuthURL: c.AuthURL, TokenURL: c.TokenURL, UserinfoURL: c.UserinfoURL,
 		Scopes: c.Scopes, PKCE: c.PKCE, AttributeMapping: c.AttributeMapping, ClaimsAllowlist: c.ClaimsAllowlist,
 		AuthParams: c.AuthParams, AcceptableClientIDs: c.AcceptableClientIDs,
 	}
@@ -156,7 +163,7 @@ func (h *house) metadataOf(url string) func(context.Context) (saml.IdP, error) {
 		if now.Before(next) {
 			return idp, errors.New("the metadata of EXTERNAL_SAML_METADATA_URL could not be had just now")
 		}
-		md, err := h.readIdP(ctx, nil, url)
+		md, err := h.readIdP(context.WithoutCancel(ctx), nil, url) // one visitor who leaves closes no door
 		switch {
 		case err == nil && idp.EntityID != "" && md.EntityID != idp.EntityID:
 			err = errors.New("the metadata of EXTERNAL_SAML_METADATA_URL are another provider's now")
@@ -179,7 +186,7 @@ func (h *house) metadataOf(url string) func(context.Context) (saml.IdP, error) {
 func (h *house) readIdP(ctx context.Context, xml []byte, url string) (auth.IdPMetadata, error) {
 	if url != "" {
 		var err error
-		xml, _, err = h.out.Get(ctx, url)
+		xml, _, err = h.metadata.Get(ctx, url)
 		if err != nil {
 			return auth.IdPMetadata{}, err
 		}
@@ -205,7 +212,7 @@ func (h *house) outsideAddress(address string) error {
 	if h.out.AllowsPrivate() || strings.HasPrefix(address, "https://") {
 		return nil
 	}
-	return errors.New("An address begins with https://") //nolint:staticcheck // a client reads it
+	return errors.New("The address must begin with https://") //nolint:staticcheck // a client reads it
 }
 
 // samlName is what the button of Netlify's one identity provider says; empty: there
@@ -223,13 +230,44 @@ func (h *house) stateTail(p *plan, t auth.Tenant, variant string) func(time.Dura
 	if !p.base.Tenants.Multi || t.ID.IsZero() {
 		return nil
 	}
-	sign := gotrue.Sign{Tenant: t.ID, Hooks: lentHooks(variant)}
-	var v variation
-	if json.Unmarshal([]byte(variant), &v) == nil {
-		sign.SiteURL = v.SiteURL
+	return func(life time.Duration) string {
+		body, err := json.Marshal(signedState{Tenant: t.ID, Variant: variant, EndsAt: h.db.Now().Add(life)})
+		if err != nil {
+			return "" // nobody comes back, and is told so
+		}
+		return base64.RawURLEncoding.EncodeToString(h.root.Seal(stateSeal, nil, body))
 	}
-	operator := p.base.Server.OperatorToken.Reveal()
-	return func(life time.Duration) string { return gotrue.WriteSign(sign, operator, h.db.Now(), life) }
+}
+
+// signedState is whose a journey is. It is sealed: everybody on the way reads a
+// state, and it must neither tell where the hooks of a site are, nor be good for
+// what the header of the proxy is.
+type signedState struct {
+	Tenant  auth.TenantID `json:"tenant"`
+	Variant string        `json:"variant"`
+	EndsAt  time.Time     `json:"ends_at"`
+}
+
+const stateSeal = "state of a tenant"
+
+// comesBack tells for whom a browser comes back from elsewhere.
+func (h *house) comesBack(r *http.Request) (key tenants.Key, ok bool) {
+	tail := gotrue.StateTail(r)
+	if tail == "" || r.Header.Get("X-Nf-Sign") != "" {
+		return key, false
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(tail)
+	if err == nil {
+		sealed, err = h.root.Open(stateSeal, nil, sealed)
+	}
+	var s signedState
+	if err == nil {
+		err = json.Unmarshal(sealed, &s)
+	}
+	if err != nil || !h.db.Now().Before(s.EndsAt) {
+		return key, false
+	}
+	return tenants.Key{ID: s.Tenant, Variant: s.Variant}, true
 }
 
 // linking is the operator's word on accounts elsewhere.

@@ -270,3 +270,30 @@ func TestCustomProvider_isUsedAtOnceAndOffAtOnce(t *testing.T) {
 		e.do(404, "GET", "/admin/custom-providers/"+name, nil, bearer(operator))
 	}
 }
+
+// Who does not say by which provider an ID token is says by which issuer, of those
+// that the operator has named: the request picks one, and makes none.
+func TestIDToken_withoutAProviderIsOfAnIssuerTheOperatorNamed(t *testing.T) {
+	t.Parallel()
+	idp := idptest.New(t)
+	google := idp.Issuer("google")
+	e := startElsewhere(t, idp, append(providerSettings(idp, "google", "apple"), "GOTRUE_EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS="+google+",https://nobody.example")...)
+	who := somebody(1, "ann@example.com")
+	token := e.appToken("google", who, nil)
+	in := func(issuer string) object { return object{"id_token": token, "issuer": issuer} }
+	a := e.do(200, "POST", "/token?grant_type=id_token", in(google))
+	if a.text("user", "app_metadata", "provider") != "google" {
+		t.Errorf("it is answered %s", a.body)
+	}
+	for what, issuer := range map[string]string{
+		"one that is not named": idp.Issuer("apple"), "one that is named, and nobody's": "https://nobody.example",
+		"an attacker's": idp.Issuer("oidc-evil"), "with a slash": google + "/",
+	} {
+		idp.Forget()
+		a := e.do(400, "POST", "/token?grant_type=id_token", in(issuer))
+		if !strings.Contains(strings.ToLower(a.text("error_description")), "issuer") || len(idp.Requests()) != 0 {
+			t.Errorf("%s: %s, and %d requests to providers", what, a.body, len(idp.Requests()))
+		}
+	}
+	e.do(400, "POST", "/token?grant_type=id_token", object{"id_token": token})
+}

@@ -66,10 +66,10 @@ func TestThreat_F08_aProviderThatHangsHoldsUpNobodyElse(t *testing.T) {
 			t.Errorf("%s: who has waited is told %v", name, said)
 		}
 	}
-	// Who listens for no redirect is told at once, and when to come again.
-	a := e.do(503, "GET", "/authorize?provider=keycloak", nil)
-	if a.header.Get("Retry-After") == "" {
-		t.Errorf("it is answered %s", a.body)
+	// Who has said no page is told at the site.
+	a := e.do(302, "GET", "/authorize?provider=keycloak", nil)
+	if at := a.header.Get("Location"); !strings.Contains(at, "error=temporarily_unavailable") {
+		t.Errorf("it leads to %s", at)
 	}
 	idp.Heal()
 	for _, name := range []string{"google", "github", "discord"} {

@@ -69,11 +69,11 @@ func (s *Service) checkCustom(p *CustomProvider) error {
 
 func checkList(field string, list []string, good func(string) bool) error {
 	if len(list) > maxCustomList {
-		return Invalid(field, fmt.Sprintf("There are at most %d", maxCustomList))
+		return Invalid(field, fmt.Sprintf("At most %d entries", maxCustomList))
 	}
 	for _, v := range list {
 		if !good(v) {
-			return Invalid(field, fmt.Sprintf("%.64q cannot be one", v))
+			return Invalid(field, fmt.Sprintf("%.64q is not allowed here", v))
 		}
 	}
 	return nil
@@ -94,7 +94,7 @@ func checkMapping(m map[string]any) error {
 
 func checkParams(params map[string]string) error {
 	if len(params) > maxCustomList {
-		return Invalid("authorization_params", fmt.Sprintf("There are at most %d", maxCustomList))
+		return Invalid("authorization_params", fmt.Sprintf("At most %d entries", maxCustomList))
 	}
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		if !paramName.MatchString(name) || len(params[name]) > 1024 || slices.Contains(protocolParams, strings.ToLower(name)) {
@@ -147,7 +147,7 @@ func (s *Service) checkAddresses(p *CustomProvider) error {
 func (s *Service) checkOutside(field, address string) error {
 	u, err := url.Parse(address)
 	if err != nil || len(address) > maxURL || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || strings.Contains(address, "#") {
-		return Invalid(field, "It is not an address that can be called")
+		return Invalid(field, "Not a usable address: http or https, a host, no password, no fragment, at most 2048 bytes")
 	}
 	if s.outside != nil {
 		err = s.outside(address)
@@ -157,7 +157,7 @@ func (s *Service) checkOutside(field, address string) error {
 		return nil
 	}
 	if u.Scheme != "https" {
-		return Invalid(field, "An address begins with https://")
+		return Invalid(field, "The address must begin with https://")
 	}
 	return nil
 }

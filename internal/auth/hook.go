@@ -21,7 +21,7 @@ type Hooks struct {
 	// answer must not tell.
 	BeforeUser func(context.Context, Caller, *User) (Changed, error)
 	// Entering is asked before a user comes in: first says that they have proved
-	// their address just now, else it is by password.
+	// their address just now, else it is by password or by an account elsewhere.
 	Entering func(ctx context.Context, c Caller, u *User, first bool) (Changed, error)
 	// Claims may change what an access token says. method is how its bearer
 	// came in, or "token_refresh".

@@ -62,7 +62,6 @@ type Departure struct {
 	State  string
 	Sealed string
 	TTL    time.Duration
-	Wish   Wish // what was wished for, also by a ticket
 }
 
 // A Starter is a Method that begins elsewhere.
@@ -81,14 +80,15 @@ const (
 	journeySeal = "journey"
 	ticketSeal  = "link ticket"
 	receivedTTL = 2 * time.Minute
-	ticketTTL   = 5 * time.Minute
+	ticketTTL   = 2 * time.Minute  // a script goes on at once; a link that is sent around is soon nothing
 	journeyTTL  = 10 * time.Minute // at least: people look for their telephones
 )
 
 // SetOut begins a sign-in that leads elsewhere.
 //
 // Codes: ProviderUnknown, ProviderDisabled, ProviderUnavailable, StateFailed,
-// InviteNotFound, SAMLDisabled, SSONotFound, SSODisabled, CaptchaFailed, InvalidInput.
+// ProviderFailed, InviteNotFound, MethodDisabled, SAMLDisabled, SSONotFound,
+// SSODisabled, CaptchaFailed, InvalidInput.
 func (s *Service) SetOut(ctx context.Context, c Caller, w Wish) (*Departure, error) {
 	j := Journey{State: secret.Token() + s.stateTail(), Verifier: secret.Token(), Nonce: secret.Token(), EndsAt: s.db.Now()}
 	if w.Solved {
@@ -114,10 +114,7 @@ func (s *Service) SetOut(ctx context.Context, c Caller, w Wish) (*Departure, err
 	if j.Method == "saml" && s.policy.RelayTTL > 0 {
 		j.EndsAt = s.db.Now().Add(s.policy.RelayTTL)
 	}
-	k := &Kit{s: s, c: c}
-	if w.Domain != "" {
-		k.domain = w.Domain
-	}
+	k := &Kit{s: s, c: c, domain: w.Domain}
 	url, err := m.Start(ctx, k, &j)
 	if err != nil {
 		return nil, err
@@ -136,7 +133,7 @@ func (s *Service) SetOut(ctx context.Context, c Caller, w Wish) (*Departure, err
 		return nil, fmt.Errorf("auth: journey: %w", err)
 	}
 	sealed := s.root.Seal(journeySeal, []byte(j.State), body)
-	return &Departure{URL: url, State: j.State, Sealed: base64.RawURLEncoding.EncodeToString(sealed), TTL: max(s.journeyTTL(), s.policy.RelayTTL), Wish: w}, nil
+	return &Departure{URL: url, State: j.State, Sealed: base64.RawURLEncoding.EncodeToString(sealed), TTL: max(s.journeyTTL(), s.policy.RelayTTL)}, nil
 }
 
 // stateTail is what a state ends with that has to tell whose it is.
@@ -220,7 +217,7 @@ type Ticket struct {
 	ExpireAt time.Time `json:"expire_at"`
 }
 
-// Ticket seals a wish to link, for the browser to bring within five minutes.
+// Ticket seals a wish to link, for the browser to bring within two minutes.
 //
 // Codes: LinkingDisabled, SSOManaged.
 func (s *Service) Ticket(_ context.Context, _ Caller, v *Viewer, w Wish) (string, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"gatehouse/internal/notify"
@@ -29,7 +28,7 @@ type vouched struct {
 	journey *Journey
 	flow    Flow
 	draft   *User // who would be made
-	retake  bool  // and has to be, though somebody has the address
+	retake  bool  // and has to be, though somebody has the address; it stays so when all is gone through again
 }
 
 // Vouch is for a Method to hand over an account it has judged. What becomes of
@@ -70,6 +69,9 @@ func (s *Service) draftFor(ctx context.Context, c Caller, v *vouched) error {
 		return nil
 	}
 	a := &v.account
+	if a.Email == "" && !a.EmailOptional {
+		return nil // nobody will be made, and nobody has to be asked
+	}
 	known := false
 	err := s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
 		_, err := tx.IdentityOwner(a.Provider, a.Issuer, a.Subject)
@@ -322,151 +324,6 @@ func (s *Service) meet(tx *store.Tx, c Caller, v *vouched) (u User, first bool, 
 	return s.takeOver(tx, c, v, u)
 }
 
-// takeOver is for an address that its owner has proved elsewhere, and whoever has
-// it here never did: what they left must not be shared with the owner, who would
-// not know of it.
-func (s *Service) takeOver(tx *store.Tx, c Caller, v *vouched, u User) (User, bool, error) {
-	a := &v.account
-	if !u.PhoneVerifiedAt.IsZero() {
-		// Somebody who is known by their number has written down an address that is
-		// not theirs: that alone is taken from them.
-		u.Email, u.EmailVerifiedAt, u.NewEmail, u.EmailChangeProved = "", time.Time{}, "", 0
-		err := tx.DropChallenges(u.ID, "")
-		if err == nil {
-			err = s.identify(tx, &u)
-		}
-		if err == nil {
-			err = tx.SetUser(&u)
-		}
-		if err == nil {
-			err = s.emit(tx, Caller{Actor: "system", IP: c.IP, RequestID: c.RequestID}, EmailChanged, u.ID, SessionID{}, nil)
-		}
-		if err != nil {
-			return u, false, err
-		}
-		if v.draft == nil { // nobody was asked about a new user: look again
-			return u, false, s.remake(v)
-		}
-		return s.admitNew(tx, c, v, a.Email)
-	}
-	if gate := s.admit(&u, tx.Now); gate != nil && CodeOf(gate) != EmailNotConfirmed {
-		return u, false, gate
-	}
-	err := s.empty(tx, c, &u)
-	if err == nil {
-		u.EmailVerifiedAt = tx.Now
-		err = s.join(tx, c, &u, a, "address")
-	}
-	if err == nil {
-		err = s.emit(tx, c, Confirmed, u.ID, SessionID{}, map[string]any{"by": a.Provider})
-	}
-	return u, true, err
-}
-
-// remake makes the draft that draftFor saw no need for. An operator's service was
-// not asked about it: then all is gone through again.
-func (s *Service) remake(v *vouched) error {
-	v.retake = true
-	return ErrMoved
-}
-
-// dropOutside takes all accounts elsewhere from u but one.
-func (s *Service) dropOutside(tx *store.Tx, u *User, but IdentityID) error {
-	var kept []Identity
-	for i := range u.Identities {
-		k := &u.Identities[i]
-		if !outside(k) || k.ID == but {
-			kept = append(kept, *k)
-			continue
-		}
-		err := tx.DropIdentity(k.ID)
-		if err == nil {
-			err = s.dropTokens(tx, k.ID)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if len(kept) == len(u.Identities) {
-		return nil
-	}
-	u.Identities = kept
-	return s.identify(tx, u)
-}
-
-// dropCompanies takes from u the accounts of companies that had the domain of their
-// address before: the one that has it now is there, and no other speaks for it.
-func (s *Service) dropCompanies(tx *store.Tx, c Caller, u *User) error {
-	var kept []Identity
-	for _, i := range u.Identities {
-		if !strings.HasPrefix(i.Provider, SSOPrefix) {
-			kept = append(kept, i)
-			continue
-		}
-		err := tx.DropIdentity(i.ID)
-		if err == nil {
-			err = s.endBy(tx, c, &i, SessionID{})
-		}
-		if err == nil {
-			err = s.emit(tx, c, IdentityUnlinked, u.ID, SessionID{}, map[string]any{"provider": i.Provider})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	u.Identities = kept
-	return nil
-}
-
-// empty takes from an account all that whoever made it has: password, factors,
-// sessions, identities, questions, and what they wrote about themselves. What an
-// administrator gave stays.
-func (s *Service) empty(tx *store.Tx, c Caller, u *User) error {
-	err := tx.DropCredentials(u.ID)
-	if err == nil {
-		err = tx.DropIdentities(u.ID)
-	}
-	if err == nil {
-		err = tx.DropChallenges(u.ID, "")
-	}
-	if err == nil {
-		err = s.putOut(tx, c, u)
-	}
-	u.Identities, u.VerifiedFactors, u.Phone, u.PhoneVerifiedAt = nil, 0, "", time.Time{}
-	if u.InvitedAt.IsZero() {
-		u.UserMetadata = []byte("{}")
-	}
-	return err
-}
-
-// warnOwner answers an account whose address has a user, and is proved by nobody:
-// alike whether the user has proved it, and as if there were none.
-//
-// Codes: ProviderUnproved.
-func (s *Service) warnOwner(tx *store.Tx, c Caller, u *User, f Flow) error {
-	if u.EmailVerifiedAt.IsZero() && u.PhoneVerifiedAt.IsZero() {
-		// Two people want one address, and the mailbox does not tell whose password
-		// or account elsewhere is whose: neither is kept.
-		err := tx.DropCredentials(u.ID)
-		if err == nil {
-			err = s.dropOutside(tx, u, IdentityID{})
-		}
-		if err != nil {
-			return err
-		}
-		return s.askFirst(tx, c, u, f)
-	}
-	to := Contact{Email: u.Email}
-	refused, err := refusal(s.pace(tx, c, string(KindConfirmation), to))
-	if err == nil && refused == nil {
-		err = s.tellOwner(tx, c, u, to)
-	}
-	if err != nil {
-		return err
-	}
-	return fail(ProviderUnproved)
-}
-
 // admitNew makes the user of an account that is new here; email is the address
 // they get.
 //
@@ -490,8 +347,9 @@ func (s *Service) admitNew(tx *store.Tx, c Caller, v *vouched, email string) (Us
 		err = s.keepTokens(tx, u.Identities[0].ID, u.ID, a.Tokens)
 	}
 	if err == nil && u.Email != "" && !sure && !s.policy.UnverifiedSignIn {
-		v.flow.identity = u.Identities[0].ID
-		err = s.askFirst(tx, c, &u, v.flow)
+		f := v.flow
+		f.identity = u.Identities[0].ID
+		err = s.askFirst(tx, c, &u, f)
 	}
 	return u, u.Email != "" && sure, err
 }

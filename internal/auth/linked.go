@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,9 +33,10 @@ type LinkedChanges struct {
 	ExpiresAt   *time.Time
 }
 
-// linkedIssuer is the issuer of linked accounts. Whoever signs in by redirect or
-// token has another: the bare word of an operator's client opens no account that
-// a provider vouches for, and none of those counts as linked.
+// linkedIssuer is the issuer of accounts that the operator's own server has linked.
+// Whoever signs in by redirect or token has another: the bare word of an operator's
+// client opens no account that a provider vouches for. They are called from the
+// admin API now, and will be from the edge of Coronium's clients.
 const linkedIssuer = ""
 
 const maxLinkedToken = 16 << 10 // bytes
@@ -50,7 +52,7 @@ var reservedProviders = []string{"email", "phone", "anonymous", "web3", "saml", 
 func linkedProvider(name string) (string, error) {
 	clean := strings.ToLower(name)
 	if !linkedName.MatchString(name) || slices.Contains(reservedProviders, clean) {
-		return "", Invalid("provider", "It is no name of a provider whose accounts can be linked")
+		return "", Invalid("provider", "A provider's name has 1 to 64 letters, digits and any of . _ -, and is none of email, phone, anonymous, web3, saml, sso")
 	}
 	return clean, nil
 }
@@ -146,14 +148,22 @@ func (s *Service) LinkedAll(ctx context.Context, _ Caller, user UserID) (list []
 		if err != nil {
 			return err
 		}
+		kept, err := tx.CredentialsOf(user, tokensKind)
+		if err != nil {
+			return err
+		}
 		for k := range u.Identities {
 			i := &u.Identities[k]
 			if !isLinked(i) {
 				continue
 			}
-			tokens, err := s.tokensOf(tx, i.ID)
-			if err != nil {
-				return err
+			var tokens Tokens
+			at := slices.IndexFunc(kept, func(c store.Credential) bool { return bytes.Equal(c.Lookup, i.ID[:]) })
+			if at >= 0 {
+				tokens, err = s.openTokens(i.ID, kept[at].Data)
+				if err != nil {
+					return err
+				}
 			}
 			list = append(list, *linked(i, tokens, tx.Now))
 		}
@@ -190,7 +200,7 @@ func (s *Service) SetLinked(ctx context.Context, c Caller, user UserID, provider
 		}
 		moved := ch.ClientID != nil && *ch.ClientID != i.Subject
 		if moved && i.Issuer != linkedIssuer {
-			return Invalid("client_id", "An account that its owner has signed in with is no other") // L22
+			return Invalid("client_id", "The client_id of an account its owner has signed in with cannot be changed") // L22
 		}
 		if moved {
 			err = s.repoint(tx, c, i, *ch.ClientID)
@@ -329,19 +339,14 @@ func (s *Service) UserByLinked(ctx context.Context, _ Caller, provider, clientID
 	var u User
 	var a *LinkedAccount
 	err = s.db.Read(ctx, s.tenant, func(tx *store.Tx) error {
-		owner, err := tx.IdentityOwner(provider, linkedIssuer, clientID)
-		if err == nil {
-			u, err = tx.User(owner)
-		}
+		var i Identity
+		var err error
+		u, i, err = linkedUser(tx, provider, clientID)
 		if err != nil {
 			return err
 		}
-		at := linkedAt(&u, provider)
-		if at < 0 || u.Identities[at].Subject != clientID {
-			return store.ErrNotFound // it was changed between the two reads
-		}
-		tokens, err := s.tokensOf(tx, u.Identities[at].ID)
-		a = linked(&u.Identities[at], tokens, tx.Now)
+		tokens, err := s.tokensOf(tx, i.ID)
+		a = linked(&i, tokens, tx.Now)
 		return err
 	})
 	if err != nil {

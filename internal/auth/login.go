@@ -22,9 +22,12 @@ import (
 // Codes: MethodDisabled, EmailDisabled, PhoneDisabled, InvalidCredentials,
 // CodeFailed, LinkFailed, FlowNotFound, FlowExpired, VerifierFailed,
 // EmailNotConfirmed, PhoneNotConfirmed, UserBanned, EmailTaken, PhoneTaken,
-// WeakPassword, PasswordTooLong, CaptchaFailed, TooMany, Busy, Unavailable.
+// WeakPassword, PasswordTooLong, CaptchaFailed, TooMany, Busy, Unavailable. By an
+// account elsewhere also those of its keeper (Provider…, IDTokenFailed, Web3…,
+// Assertion…) and of the rule in link.go (SignupDisabled, IdentityTaken,
+// AccountExists, InviteNotFound, InviteMismatch, SSOManaged, StateFailed).
 // Events: SignedIn; Confirmed, EmailChanged, PhoneChanged where the proof was
-// of an address or number.
+// of an address or number; SignedUp, IdentityLinked by an account elsewhere.
 func (s *Service) SignIn(ctx context.Context, c Caller, method string, in Input, byLink bool) (*Grant, error) {
 	g, err := s.signIn(ctx, c, method, in, byLink)
 	if errors.Is(err, ErrMoved) {
@@ -73,7 +76,10 @@ func (s *Service) signIn(ctx context.Context, c Caller, method string, in Input,
 	if k.vouched == nil {
 		return s.finish(ctx, c, method, in, verdict, hash, byLink)
 	}
-	for range maxRaces { // who keeps the account is not asked twice: its answer is good once
+	// 2b. Whom would an account elsewhere become, and may they be made? All that
+	// follows may have to be gone through again, if somebody comes or goes; who
+	// keeps the account is not asked twice, for its answer is good once.
+	for range maxRaces {
 		err = s.draftFor(ctx, c, k.vouched)
 		if err != nil {
 			return nil, err

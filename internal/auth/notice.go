@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"gatehouse/internal/notify"
@@ -170,28 +169,12 @@ func (s *Service) undo(tx *store.Tx, c Caller, u *User, undo *Undoing, f Flow) e
 // the notice tells of.
 func (s *Service) dropRecent(tx *store.Tx, u *User, since time.Time) error {
 	var own IdentityID
-	var dropped []IdentityID
 	for i := range u.Identities {
 		if !u.Identities[i].CreatedAt.After(u.CreatedAt) {
 			own = u.Identities[i].ID
 		}
 	}
-	for i := range u.Identities {
-		k := u.Identities[i]
-		if !outside(&k) || k.ID == own || k.CreatedAt.Before(since) {
-			continue
-		}
-		err := tx.DropIdentity(k.ID)
-		if err == nil {
-			err = s.dropTokens(tx, k.ID)
-		}
-		if err != nil {
-			return err
-		}
-		dropped = append(dropped, k.ID)
-	}
-	u.Identities = slices.DeleteFunc(slices.Clone(u.Identities), func(i Identity) bool { return slices.Contains(dropped, i.ID) })
-	return nil
+	return s.detachAll(tx, Caller{Actor: "system"}, u, func(i *Identity) bool { return i.ID != own && !i.CreatedAt.Before(since) })
 }
 
 // putBack gives u the contacts back that they had.

@@ -134,7 +134,11 @@ func (s *Service) tokensOf(tx *store.Tx, id IdentityID) (t Tokens, err error) {
 	if err != nil {
 		return t, err
 	}
-	data, err := s.root.Open(tokensSeal, id[:], c.Data)
+	return s.openTokens(id, c.Data)
+}
+
+func (s *Service) openTokens(id IdentityID, sealed []byte) (t Tokens, err error) {
+	data, err := s.root.Open(tokensSeal, id[:], sealed)
 	if err == nil {
 		err = json.Unmarshal(data, &t)
 	}
@@ -153,7 +157,7 @@ func (s *Service) dropTokens(tx *store.Tx, id IdentityID) error {
 // which knows of no issuer, or store.ErrNotFound.
 func linkedUser(tx *store.Tx, provider, clientID string) (u User, i Identity, err error) {
 	provider = strings.ToLower(provider)
-	owner, err := tx.IdentityOwner(provider, "", clientID)
+	owner, err := tx.IdentityOwner(provider, linkedIssuer, clientID)
 	if err == nil {
 		u, err = tx.User(owner)
 	}
@@ -161,7 +165,7 @@ func linkedUser(tx *store.Tx, provider, clientID string) (u User, i Identity, er
 		return u, i, err
 	}
 	for _, i = range u.Identities {
-		if i.Provider == provider && i.Issuer == "" && i.Subject == clientID {
+		if i.Provider == provider && i.Issuer == linkedIssuer && i.Subject == clientID {
 			return u, i, nil
 		}
 	}

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 type Rechecker interface {
 	// Recheck returns the account as it is now, with its tokens, which may be new.
 	//
-	// Codes: ProviderRefused, ProviderUnavailable, ProviderDisabled, ProviderUnknown.
+	// Codes: ProviderRefused, ProviderUnavailable, ProviderFailed, ProviderDisabled, ProviderUnknown.
 	Recheck(ctx context.Context, k *Kit, provider string, t Tokens) (Account, error)
 	// Renew returns tokens that are not over.
 	Renew(ctx context.Context, k *Kit, provider string, t Tokens) (Tokens, error)
@@ -30,14 +31,18 @@ func (s *Service) stale(sess *Session, now time.Time) bool {
 }
 
 // recheck asks whoever keeps the account that opened a session whether they still
-// vouch for it. A yes brings user and identity up to date; a no ends the session.
-// Where nobody answers the session goes on, and they are asked again soon: an
-// outage elsewhere signs nobody out.
+// vouch for it. A yes brings user and identity up to date; a no ends the session,
+// and so does an account that brought nothing to ask with. Where nobody answers,
+// or nothing that can be used, the session goes on, and they are asked again soon:
+// an outage elsewhere, or a secret of ours that is wrong, signs nobody out.
 //
-// Of many requests at one instant one asks; the others go on.
+// Of many requests at one instant one asks; the others go on. It is asked to the
+// end, also for who does not wait for it: hanging up must not put it off, and new
+// tokens must not be lost.
 //
 // Codes: SessionExpired. Events: IdentityRefused, EmailChanged.
 func (s *Service) recheck(ctx context.Context, c Caller, sess *Session, u *User) error {
+	ctx = context.WithoutCancel(ctx) // what is fetched has limits of its own
 	var identity Identity
 	for i := range u.Identities {
 		if u.Identities[i].ID == sess.IdentityID {
@@ -69,18 +74,19 @@ func (s *Service) recheck(ctx context.Context, c Caller, sess *Session, u *User)
 		return s.refuseAgain(ctx, c, sess, identity.Provider, errors.New("auth: there is no token to ask with"))
 	}
 	a, err := m.Recheck(ctx, &Kit{s: s, c: c}, identity.Provider, t)
-	switch {
-	case CodeOf(err) == ProviderUnavailable && err != nil:
+	if err == nil && (a.Issuer != identity.Issuer || a.Subject != identity.Subject) {
+		return s.refuseAgain(ctx, c, sess, identity.Provider, errors.New("auth: the token is of another account now"))
+	}
+	switch code := CodeOf(err); {
+	case err == nil:
+	case code == ProviderRefused, code == ProviderDisabled, code == ProviderUnknown:
+		return s.refuseAgain(ctx, c, sess, identity.Provider, err)
+	default:
 		s.warn(c, "a provider could not be asked about a session again", "provider", identity.Provider, "err", err)
-		return s.db.Write(context.WithoutCancel(ctx), s.tenant, func(tx *store.Tx) error {
+		return s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 			_, err := tx.ClaimCheck(sess.ID, now, tx.Now.Add(askAgain-s.policy.Recheck))
 			return err
 		})
-	case err == nil && (a.Issuer != identity.Issuer || a.Subject != identity.Subject):
-		err = errors.New("auth: the token is of another account now")
-	}
-	if err != nil {
-		return s.refuseAgain(ctx, c, sess, identity.Provider, err)
 	}
 	err = s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		fresh, err := tx.User(u.ID)
@@ -102,7 +108,7 @@ func (s *Service) recheck(ctx context.Context, c Caller, sess *Session, u *User)
 // refuseAgain ends a session that nobody vouches for any more.
 func (s *Service) refuseAgain(ctx context.Context, c Caller, sess *Session, provider string, cause error) error {
 	const why = "its provider does not vouch for it any more"
-	err := s.db.Write(context.WithoutCancel(ctx), s.tenant, func(tx *store.Tx) error {
+	err := s.db.Write(ctx, s.tenant, func(tx *store.Tx) error {
 		ended, err := tx.EndSession(sess.ID, why)
 		if err != nil || !ended {
 			return err
@@ -132,13 +138,13 @@ func (s *Service) ProviderTokens(ctx context.Context, c Caller, user UserID, pro
 		if errors.Is(err, store.ErrNotFound) {
 			return fail(UserNotFound)
 		}
-		for i := range u.Identities {
-			if u.Identities[i].Provider == provider && outside(&u.Identities[i]) {
-				identity = u.Identities[i]
-			}
-		}
-		if err == nil && identity.ID.IsZero() {
+		at := slices.IndexFunc(u.Identities, func(i Identity) bool { return outside(&i) && strings.EqualFold(i.Provider, provider) })
+		switch {
+		case err != nil:
+		case at < 0:
 			err = fail(NotLinked)
+		default:
+			identity = u.Identities[at]
 		}
 		if err == nil {
 			t, err = s.tokensOf(tx, identity.ID)
@@ -152,7 +158,8 @@ func (s *Service) ProviderTokens(ctx context.Context, c Caller, user UserID, pro
 	if !ok || t.Refresh == "" || t.ExpiresAt.IsZero() || s.db.Now().Before(t.ExpiresAt) {
 		return t, nil
 	}
-	next, err := m.Renew(ctx, &Kit{s: s, c: c}, provider, t)
+	ctx = context.WithoutCancel(ctx) // the provider may have put others in their place already
+	next, err := m.Renew(ctx, &Kit{s: s, c: c}, identity.Provider, t)
 	if err != nil {
 		return t, err
 	}
@@ -168,7 +175,7 @@ func (s *Service) ProviderTokens(ctx context.Context, c Caller, user UserID, pro
 			err = s.setTokens(tx, identity.ID, user, next)
 		}
 		if err == nil {
-			err = s.emit(tx, c, TokensUpdated, user, SessionID{}, map[string]any{"provider": provider})
+			err = s.emit(tx, c, TokensUpdated, user, SessionID{}, map[string]any{"provider": identity.Provider})
 		}
 		return err
 	})

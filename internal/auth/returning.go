@@ -22,6 +22,10 @@ func (s *Service) returning(tx *store.Tx, c Caller, u *User, a *Account, f Flow)
 	if at < 0 {
 		return false, ErrMoved
 	}
+	gate := s.admit(u, tx.Now)
+	if gate != nil && CodeOf(gate) != EmailNotConfirmed {
+		return false, gate // who may not come in changes nothing
+	}
 	was := u.Identities[at]
 	k := &u.Identities[at]
 	k.Email, k.Data, k.LastSignInAt, k.UpdatedAt = a.Email, accountData(a), tx.Now, tx.Now
@@ -32,8 +36,8 @@ func (s *Service) returning(tx *store.Tx, c Caller, u *User, a *Account, f Flow)
 	if err == nil {
 		u.UserMetadata, err = newer(u.UserMetadata, was.Data, a.Data)
 	}
-	if err != nil || s.admit(u, tx.Now) != nil && CodeOf(s.admit(u, tx.Now)) != EmailNotConfirmed {
-		return false, err // the gate refuses them, who may not change anything then
+	if err != nil {
+		return false, err
 	}
 	switch {
 	case u.Email != "" && u.EmailVerifiedAt.IsZero() && a.EmailVerified && a.Email == u.Email:

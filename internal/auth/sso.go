@@ -312,7 +312,7 @@ func (s *Service) writeSSO(tx *store.Tx, c *SSOConnection, first bool) error {
 	if c.ResourceID != "" {
 		other, err := tx.ConnectionByAlias(store.SAMLConnection, c.ResourceID)
 		if err == nil && other.ID != c.ID {
-			return Invalid("resource_id", "Another connection has it")
+			return Invalid("resource_id", "Another SSO provider has this resource_id")
 		}
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -399,7 +399,7 @@ func (s *Service) setSSO(c *SSOConnection, ch SSOChanges) (changed []string, err
 		return nil, Invalid("resource_id", "A resource id is 1 to 128 letters, digits and any of . _ : -")
 	}
 	if !slices.Contains(nameIDFormats, c.NameIDFormat) {
-		return nil, Invalid("name_id_format", "It is none of the formats that can be asked for")
+		return nil, Invalid("name_id_format", "Not a NameID format that can be asked for: persistent, transient, emailAddress or unspecified")
 	}
 	if ch.Domains != nil {
 		c.Domains, err = cleanDomains(*ch.Domains)
@@ -423,7 +423,7 @@ func cleanDomains(list []string) (clean []string, err error) {
 	for _, d := range list {
 		domain, ok := cleanDomain(d)
 		if !ok {
-			return nil, Invalid("domains", fmt.Sprintf("%.64q is no domain", d))
+			return nil, Invalid("domains", fmt.Sprintf("%.64q is not a domain", d))
 		}
 		if !slices.Contains(clean, domain) {
 			clean = append(clean, domain)

@@ -56,7 +56,8 @@ func (s *Service) refreshSSO(ctx context.Context, c Caller, was *SSOConnection) 
 // RefreshSSOMetadata reads the metadata anew of each connection whose have not
 // been read for a day, or for half the time they are good for, and returns how
 // many it read. What cannot be read, or is of another provider, leaves those of
-// before as they are. It is for a job, one of all nodes at a time, about each hour.
+// before as they are. It is for a job, about each hour; a node that comes second finds them
+// fresh.
 //
 // Events: SSOUpdated.
 func (s *Service) RefreshSSOMetadata(ctx context.Context) (n int, err error) {

@@ -50,11 +50,18 @@ func (e *Elsewhere) Says(a auth.Account) {
 	e.now[a.Tokens.Access] = a
 }
 
-// Refuses has it answer with an error, until it is nil again.
+// Refuses has it answer with an error when it is asked again, or about an ID token,
+// until it is nil again.
 func (e *Elsewhere) Refuses(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.down = err
+}
+
+func (e *Elsewhere) refuses() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.down
 }
 
 // Asked is how often it was asked again.
@@ -100,6 +107,9 @@ func (e bySocial) Finish(_ context.Context, k *auth.Kit, in auth.Input) (auth.Ve
 }
 
 func (e byIDToken) Finish(_ context.Context, k *auth.Kit, in auth.Input) (auth.Verdict, error) {
+	if down := e.refuses(); down != nil {
+		return nil, down
+	}
 	a, err := e.trade(in.Token)
 	if err != nil {
 		return nil, &auth.Error{Code: auth.IDTokenFailed}

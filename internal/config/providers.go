@@ -11,15 +11,15 @@ import (
 // is worth here.
 type Providers struct {
 	Linking    string        `env:"EXTERNAL_LINKING" envDefault:"verified" oneof:"verified|never|refuse" help:"What becomes of an account elsewhere whose address a user has already. verified: it joins that user when both sides have proved the address. never: it is always a user of its own. refuse: who has that address cannot sign in by another way than before."`
-	Recheck    time.Duration `env:"EXTERNAL_RECHECK" envDefault:"0" min:"0" help:"How old a provider's word on a session may be. Then it is asked for the profile again, and a session it does not stand by ends. 0: never asked."`
+	Recheck    time.Duration `env:"EXTERNAL_RECHECK" envDefault:"0" min:"0" help:"How old a provider's word on a session may be. Then it is asked for the profile again, and a session it does not stand by ends; so does one whose sign-in brought no token to ask with, as ID tokens of apps do. A provider that does not answer ends none. 0: never asked."`
 	KeepTokens bool          `env:"EXTERNAL_KEEP_TOKENS" envDefault:"true" help:"Keep the tokens providers hand out, sealed. Otherwise the answer to a sign-in is the only place they are seen, and nothing can be asked of the provider later."`
 	Redirect   string        `env:"EXTERNAL_REDIRECTURL" scope:"own" check:"target" help:"Where users land after signing in with an account elsewhere, whatever was asked for. Empty: what was asked for, else SITE_URL."`
-	Issuers    []string      `env:"EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS" scope:"own" envDefault:"https://appleid.apple.com,https://accounts.google.com" check:"web" help:"Issuers whose ID tokens are taken where the request does not name the provider. It has to be turned on, too."`
-	CacheLife  time.Duration `env:"EXTERNAL_OIDC_PROVIDER_CACHE_TTL" scope:"house" reload:"no" envDefault:"1h" min:"1s" max:"24h" help:"How long the discovery documents and keys of providers are kept. While a provider does not answer, they are used beyond that."`
+	Issuers    []string      `env:"EXTERNAL_ALLOWED_ID_TOKEN_ISSUERS" scope:"own" envDefault:"https://appleid.apple.com,https://accounts.google.com" check:"web" help:"Issuers whose ID tokens are taken where the request names the issuer and no provider. The provider has to be turned on, too."`
+	CacheLife  time.Duration `env:"EXTERNAL_OIDC_PROVIDER_CACHE_TTL" scope:"house" reload:"no" envDefault:"1h" min:"1s" max:"24h" help:"How long the discovery documents and keys of providers are kept. While a provider does not answer, they are used beyond that, for a day at most."`
 
 	Custom    bool   `env:"CUSTOM_OAUTH_ENABLED" envDefault:"true" help:"Providers that administrators add while the server runs (custom:…) let people in."`
 	CustomURL string `env:"CUSTOM_OAUTH_EXTERNAL_URL" scope:"own" help:"Public address their answers come back to, /callback below it. Empty: API_EXTERNAL_URL."`
-	CustomMax int    `env:"CUSTOM_OAUTH_MAX_PROVIDERS" envDefault:"0" min:"0" help:"How many of them there may be; 0 means no limit."`
+	CustomMax int    `env:"CUSTOM_OAUTH_MAX_PROVIDERS" envDefault:"0" min:"0" help:"How many of them there may be; 0 means a thousand."`
 
 	AppleTeam   string `env:"EXTERNAL_APPLE_TEAM_ID" scope:"own" help:"Apple: the team. With the next two the client secret is made anew whenever it is needed; one in EXTERNAL_APPLE_SECRET ends after six months."`
 	AppleKeyID  string `env:"EXTERNAL_APPLE_KEY_ID" scope:"own" help:"Apple: the id of the key."`
@@ -46,7 +46,7 @@ type Providers struct {
 	Snapchat          Provider `envPrefix:"EXTERNAL_SNAPCHAT_" help:"Snapchat: %s"`
 	Spotify           Provider `envPrefix:"EXTERNAL_SPOTIFY_" help:"Spotify: %s"`
 	Twitch            Provider `envPrefix:"EXTERNAL_TWITCH_" help:"Twitch: %s"`
-	Twitter           Provider `envPrefix:"EXTERNAL_TWITTER_" help:"Twitter (OAuth 1.0a): %s"`
+	Twitter           Provider `envPrefix:"EXTERNAL_TWITTER_" help:"Twitter, the old name of X: %s"`
 	VercelMarketplace Provider `envPrefix:"EXTERNAL_VERCEL_MARKETPLACE_" help:"Vercel Marketplace: %s"`
 	VK                Provider `envPrefix:"EXTERNAL_VK_" help:"VK: %s"`
 	WorkOS            Provider `envPrefix:"EXTERNAL_WORKOS_" help:"WorkOS: %s"`
@@ -56,13 +56,14 @@ type Providers struct {
 
 // Provider is somebody whose accounts let people in. A tenant has nothing of
 // the server's: whoever shares a client with another takes the ID tokens that
-// were made for the other's users.
+// were made for the other's users. Where a proxy signs for tenants they share it
+// all the same, see Base.Lend.
 type Provider struct {
 	Enabled        bool     `env:"ENABLED" scope:"own" envDefault:"false" help:"an account there lets people in."`
 	ClientIDs      []string `env:"CLIENT_ID" scope:"own" help:"the client id. Of several, the first signs in, and ID tokens for any are taken."`
 	Secret         Secret   `env:"SECRET" scope:"own" help:"the client's secret."`
 	RedirectURI    string   `env:"REDIRECT_URI" scope:"own" check:"web" help:"where its answers come back to, as it was told there. Empty: /callback below API_EXTERNAL_URL."`
-	URL            string   `env:"URL" scope:"own" check:"web" help:"its address, where that is not the usual one: a server of one's own, or one organisation's."`
+	URL            string   `env:"URL" scope:"own" check:"web" help:"its address, where that is not the usual one: a server of one's own; of Entra https://login.microsoftonline.com/ and the tenant, of Keycloak the realm, which it needs."`
 	APIURL         string   `env:"API_URL" scope:"own" check:"web" help:"address of its API, where that is not found from the other."`
 	EmailOptional  bool     `env:"EMAIL_OPTIONAL" scope:"own" envDefault:"false" help:"people may sign in of whom it tells no e-mail address."`
 	SkipNonceCheck bool     `env:"SKIP_NONCE_CHECK" scope:"own" envDefault:"false" help:"take ID tokens whatever their nonce, for apps that cannot ask for one. Whoever gets hold of such a token can sign in with it."`
@@ -110,6 +111,17 @@ func (p *Providers) All() []NamedProvider {
 // EXTERNAL_LINKEDIN_OIDC_CLIENT_ID.
 func (p NamedProvider) Setting(x string) string {
 	return "EXTERNAL_" + strings.ToUpper(p.Name) + "_" + x
+}
+
+// settings are the names of all of its settings.
+func (p NamedProvider) settings() (names []string) {
+	for _, x := range []string{"ENABLED", "CLIENT_ID", "SECRET", "REDIRECT_URI", "URL", "API_URL", "EMAIL_OPTIONAL", "SKIP_NONCE_CHECK"} {
+		names = append(names, p.Setting(x))
+	}
+	if p.Name == "apple" {
+		names = append(names, "EXTERNAL_APPLE_TEAM_ID", "EXTERNAL_APPLE_KEY_ID", "EXTERNAL_APPLE_PRIVATE_KEY", "EXTERNAL_IOS_BUNDLE_ID")
+	}
+	return names
 }
 
 // ApplePEM is EXTERNAL_APPLE_PRIVATE_KEY with line breaks, empty when it is not

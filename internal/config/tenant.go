@@ -74,17 +74,20 @@ func (b *Base) Lend(values map[string]string) map[string]string {
 	if all == nil {
 		all = map[string]string{}
 	}
-	var prefixes []string
+	groups := [][]string{{"EXTERNAL_REDIRECTURL"}}
 	for _, p := range b.Providers.All() {
-		prefixes = append(prefixes, p.Setting(""))
+		groups = append(groups, p.settings())
 	}
-	for _, prefix := range append(prefixes, "EXTERNAL_SAML_", "EXTERNAL_REDIRECTURL") {
-		mentioned := false
-		for name := range values {
-			mentioned = mentioned || strings.HasPrefix(name, prefix)
+	var saml []string
+	for name := range scopes() {
+		if strings.HasPrefix(name, "EXTERNAL_SAML_") {
+			saml = append(saml, name)
 		}
-		for name, e := range b.given {
-			if !mentioned && strings.HasPrefix(name, prefix) {
+	}
+	for _, names := range append(groups, saml) {
+		mentioned := slices.ContainsFunc(names, func(name string) bool { _, has := values[name]; return has })
+		for _, name := range names {
+			if e, given := b.given[name]; given && !mentioned {
 				all[name] = e.value
 			}
 		}

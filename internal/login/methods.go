@@ -13,8 +13,11 @@ import (
 // Options are what the ways in stand on that lead elsewhere.
 type Options struct {
 	Social *social.Providers // nil: nobody signs in with an account elsewhere
-	Web3   Web3
-	SAML   *SAML // nil: no company has its people sign in
+	// Issuers are those whose ID tokens are taken from who does not say by which
+	// provider they are.
+	Issuers []string
+	Web3    Web3
+	SAML    *SAML // nil: no company has its people sign in
 }
 
 // All returns every way in the server knows.
@@ -29,7 +32,7 @@ func All(o Options) []auth.Method {
 		wallets{o.Web3},
 	}
 	if o.Social != nil {
-		list = append(list, socials{o.Social}, idTokens{o.Social})
+		list = append(list, socials{o.Social}, idTokens{o.Social, o.Issuers})
 	}
 	if o.SAML != nil {
 		list = append(list, o.SAML)

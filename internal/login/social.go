@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"gatehouse/internal/auth"
 	"gatehouse/internal/social"
@@ -53,11 +54,24 @@ func (m socials) Renew(ctx context.Context, _ *auth.Kit, provider string, t auth
 
 // idTokens judges an ID token that an application got from the provider by
 // itself.
-type idTokens struct{ providers *social.Providers }
+type idTokens struct {
+	providers *social.Providers
+	issuers   []string
+}
 
 func (idTokens) Name() string { return "idtoken" }
 
 func (m idTokens) Finish(ctx context.Context, k *auth.Kit, in auth.Input) (auth.Verdict, error) {
+	if in.Provider == "" {
+		problem := "Issuer is not allowed"
+		if slices.Contains(m.issuers, in.Issuer) {
+			problem = "No provider of this issuer is enabled"
+			in.Provider = m.providers.OfIssuer(ctx, in.Issuer) // which picks one of those that are there, and makes none (CVE-2026-31813)
+		}
+		if in.Provider == "" {
+			return nil, &auth.Error{Code: auth.IDTokenFailed, Params: map[string]any{"problem": problem}}
+		}
+	}
 	p, err := m.providers.IDToken(ctx, in.Provider, social.Token{Raw: in.Token, AccessToken: in.AccessToken, Nonce: in.Nonce})
 	switch social.KindOf(err) {
 	case social.BadToken, social.Audience, social.Nonce:

@@ -192,6 +192,9 @@ func (v *visit) again(ctx context.Context) (*Profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ok, has := u["ok"].(bool); has && !ok && v.name == "slack_oidc" {
+		return nil, slackSays(u)
+	}
 	return v.person(u).profile(v.Tokens)
 }
 

@@ -197,12 +197,7 @@ func slackProfile(ctx context.Context, v *visit) (person, error) {
 		return person{}, err
 	}
 	if !u.yes("ok") {
-		switch code := u.text("error"); code {
-		case "internal_error", "fatal_error", "ratelimited", "service_unavailable", "request_timeout":
-			return person{}, &Error{Kind: Unavailable, Problem: problemUnavailable}
-		default:
-			return person{}, &Error{Kind: Refused, Problem: problemRefused}
-		}
+		return person{}, slackSays(u)
 	}
 	who, team := u.inner("user"), u.inner("team")
 	if team.text("id") == "" {
@@ -288,4 +283,14 @@ func zoomProfile(ctx context.Context, v *visit) (person, error) {
 		subject: u.text("id"), email: u.text("email"), proved: u.id("verified") == "1",
 		given: u.text("first_name"), family: u.text("last_name"), avatar: u.text("pic_url"), custom: u.pick("account_id"),
 	}, err
+}
+
+// slackSays is what Slack means by an answer that is not ok, which comes with the
+// status 200.
+func slackSays(u claims) error {
+	switch u.text("error") {
+	case "internal_error", "fatal_error", "ratelimited", "service_unavailable", "request_timeout":
+		return &Error{Kind: Unavailable, Problem: problemUnavailable}
+	}
+	return &Error{Kind: Refused, Problem: problemRefused}
 }

@@ -1,7 +1,5 @@
 package social
 
-import "strings"
-
 // providers are the vendors. To add one is a literal here; only what reads a
 // profile of its own shape is a function, in profiles.go or a file of its own.
 // With each is the document it follows.
@@ -165,7 +163,7 @@ func customOf(kind string) *provider {
 // find returns the literal of that name, or nil.
 func find(name string) *provider {
 	for i := range providers {
-		if providers[i].name == strings.TrimSpace(name) && name != "" {
+		if providers[i].name == name {
 			return &providers[i]
 		}
 	}

@@ -134,7 +134,7 @@ func (r *remote) checkSignIn() error {
 		return nil
 	}
 	u, err := url.Parse(r.signInAt)
-	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !r.p.client.AllowsPrivate()) {
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !r.p.others.AllowsPrivate()) {
 		return failed("the sign-in page of %s is at no address to send people to", r.s.Name)
 	}
 	return nil

@@ -44,7 +44,6 @@ type Settings struct {
 	Issuer, DiscoveryURL string // of oidc; DiscoveryURL empty: the usual place
 	AuthURL, TokenURL    string // of oauth2
 	UserinfoURL          string // of oauth2
-	JWKSURL              string // nobody asks: an OAuth 2.0 provider's ID tokens are not read
 	Scopes               []string
 	PKCE                 bool
 	AttributeMapping     map[string]any    // our name of a claim → theirs, or a value that is no string, as it is
@@ -116,11 +115,12 @@ type Options struct {
 // it changes after New, and every call works on settings of its own (CVE-2026-33544
 // tinyauth: two sign-ins at once got each other's profile).
 type Providers struct {
-	client *fetch.Client
-	now    func() time.Time
-	known  map[string]Settings
-	custom func(ctx context.Context, name string) (Settings, error)
-	keys   *Keys
+	clients map[string]*fetch.Client // of each known provider, with places of its own
+	others  *fetch.Client            // of all that were added at run time
+	now     func() time.Time
+	known   map[string]Settings
+	custom  func(ctx context.Context, name string) (Settings, error)
+	keys    *Keys
 }
 
 // customPrefix begins the names of providers that were added at run time.
@@ -132,18 +132,36 @@ const callTimeout = 3 * time.Second
 // maxAnswer is how long an answer may be.
 const maxAnswer = 256 << 10
 
+// atOnce is how many requests to one provider may be under way for one tenant: one
+// that hangs keeps out those who come by it, and nobody else.
+const atOnce = 8
+
+func within(c *fetch.Client, most int) *fetch.Client {
+	return c.Within(fetch.Limits{Timeout: callTimeout, MaxBytes: maxAnswer, MaxConcurrent: most})
+}
+
+// client is how a provider is asked.
+func (p *Providers) client(name string) *fetch.Client {
+	if c := p.clients[name]; c != nil {
+		return c
+	}
+	return p.others
+}
+
 // New returns the providers of o. It asks nobody yet.
 func New(o Options) *Providers {
 	p := &Providers{
-		// Slots of its own: while one tenant's provider hangs, others' are not kept waiting.
-		client: o.Fetch.Within(fetch.Limits{Timeout: callTimeout, MaxBytes: maxAnswer, MaxConcurrent: 32}),
-		now:    o.Now, known: map[string]Settings{}, custom: o.Custom, keys: o.Keys,
+		clients: map[string]*fetch.Client{}, others: within(o.Fetch, 2*atOnce),
+		now: o.Now, known: map[string]Settings{}, custom: o.Custom, keys: o.Keys,
 	}
 	if p.keys == nil {
 		p.keys = NewKeys(KeysOptions{Fetch: o.Fetch, Now: o.Now, Log: o.Log})
 	}
 	for _, s := range o.Settings {
 		p.known[s.Name] = s
+		if s.Enabled {
+			p.clients[s.Name] = within(o.Fetch, atOnce)
+		}
 	}
 	return p
 }

@@ -64,7 +64,7 @@ func (r *remote) tradeAs(ctx context.Context, at string, form url.Values, how cl
 	if how == inHeader && secret != "" {
 		req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
 	}
-	res, err := r.p.client.Do(ctx, req)
+	res, err := r.p.client(r.s.Name).Do(ctx, req)
 	if err != nil && res == nil {
 		return nil, problemOf(err)
 	}
@@ -171,7 +171,7 @@ func (r *remote) get(ctx context.Context, at, access string, header map[string]s
 	for key, v := range header {
 		req.Header.Set(key, v)
 	}
-	res, err := r.p.client.Do(ctx, req)
+	res, err := r.p.client(r.s.Name).Do(ctx, req)
 	if err != nil {
 		e := problemOf(err)
 		// 403 is also how GitHub says that we ask too often: nobody's session ends for that.

@@ -29,6 +29,18 @@ func (tx *Tx) Credential(kind string, lookup []byte) (Credential, error) {
 	return c, err
 }
 
+// CredentialsOf returns a user's credentials of a kind.
+func (tx *Tx) CredentialsOf(user UserID, kind string) (list []Credential, err error) {
+	err = tx.rows(`SELECT id, lookup, data FROM credentials`+tx.by("credentials_user")+` WHERE tenant_id = ? AND user_id = ? AND kind = ?`, []any{tx.Tenant, user, kind},
+		func(scan func(...any) error) error {
+			c := Credential{UserID: user, Kind: kind}
+			err := scan(&c.ID, &c.Lookup, &c.Data)
+			list = append(list, c)
+			return err
+		})
+	return list, err
+}
+
 // SetCredential writes c's data, adding c when there is none with its kind and
 // lookup.
 func (tx *Tx) SetCredential(c Credential) error {

@@ -220,6 +220,10 @@ func TestTx_noTenantReachesAnother(t *testing.T) {
 		},
 		"SwapCredential": func(tx *store.Tx, b belongings) (bool, error) { return tx.SwapCredential(b.cred, []byte("eve")) },
 		"DropPassword":   func(tx *store.Tx, b belongings) (bool, error) { return tx.DropPassword(b.user.ID, "hash") },
+		"CredentialsOf": func(tx *store.Tx, b belongings) (bool, error) {
+			list, err := tx.CredentialsOf(b.user.ID, "password")
+			return len(list) > 0, err
+		},
 		"DropCredential": func(tx *store.Tx, b belongings) (bool, error) {
 			return did(tx.DropCredential("password", b.user.ID[:]))
 		},

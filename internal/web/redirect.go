@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +37,7 @@ type Redirects struct {
 	site     string
 	home     redirectURL
 	patterns []redirectPattern
+	own      redirectURL // the API's own address; without a host: nobody has said
 }
 
 // NewRedirects makes the list from the site's own URL and patterns of further
@@ -74,6 +77,35 @@ func NewRedirects(site string, patterns []string) (*Redirects, error) {
 	return r, errors.Join(faults...)
 }
 
+// Beside says where the API itself is: none of its routes is a place to land. Some
+// of them redirect further, and a browser takes the fragment along, with the
+// tokens in it; others do something for whoever lands there.
+func (r *Redirects) Beside(api string) *Redirects {
+	own, err := parseRedirect(api)
+	if err == nil {
+		r.own = own
+	}
+	return r
+}
+
+// ownRoute is a route of the API below its own address, or below one of the
+// prefixes it is served under.
+var ownRoute = regexp.MustCompile(`^(/t/[^/]+)?(/auth/v1|/\.netlify/identity)?/(authorize|callback|verify|undo|setup|sso|saml|user|token|logout)(/|$)`)
+
+// ofAPI tells whether a target is a route of the API.
+func (r *Redirects) ofAPI(u redirectURL) bool {
+	if r.own.host == "" || u.scheme != r.own.scheme || u.host != r.own.host || u.port != r.own.port {
+		return false
+	}
+	below := func(v redirectURL) string {
+		p, _, _ := strings.Cut(v.rest, "?")
+		return path.Clean("/" + decoded(p))
+	}
+	at := below(u)
+	rest, inside := strings.CutPrefix(at, strings.TrimSuffix(below(r.own), "/"))
+	return inside && ownRoute.MatchString(rest)
+}
+
 // Choose returns the first of the candidates that is allowed, as it was given,
 // and otherwise the site URL. An empty candidate is passed over.
 func (r *Redirects) Choose(candidates ...string) string {
@@ -91,6 +123,9 @@ func (r *Redirects) Choose(candidates ...string) string {
 func (r *Redirects) Allowed(raw string) bool {
 	u, err := parseRedirect(raw)
 	if err != nil {
+		return false
+	}
+	if r.ofAPI(u) {
 		return false
 	}
 	return r.ofSite(u) || slices.ContainsFunc(r.patterns, func(p redirectPattern) bool { return p.matches(u) })

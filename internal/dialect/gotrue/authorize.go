@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,8 +34,8 @@ func (a *api) authorize(w http.ResponseWriter, r *http.Request) error {
 	if err == nil {
 		return nil
 	}
-	// Nobody has left. A page is told where it has said that it listens.
-	if c := auth.CodeOf(err); a.Redirects.Allowed(r.URL.Query().Get("redirect_to")) && (c == auth.ProviderUnavailable || c == auth.ProviderFailed) {
+	// Nobody has left. That is no fault of the page's, which is where somebody waits.
+	if c := auth.CodeOf(err); c == auth.ProviderUnavailable || c == auth.ProviderFailed {
 		return a.sendError(w, r, wish.RedirectTo, wish.Netlify, err)
 	}
 	return err
@@ -53,7 +54,7 @@ func (a *api) wish(r *http.Request) (auth.Wish, error) {
 		// Netlify's clients say neither where to go nor that they have a verifier.
 		Netlify: a.manners(r) == Netlify && q.Get("redirect_to") == "" && pkce.Challenge == "",
 	}
-	if wish.Netlify && a.ExternalRedirect != "" {
+	if a.ExternalRedirect != "" {
 		wish.RedirectTo = a.ExternalRedirect
 	}
 	switch wish.Provider {
@@ -73,11 +74,15 @@ var ourParams = []string{
 	"request", "request_uri", "response_mode", "response_type", "scope", "state",
 }
 
+// paramName is what parameters are called that are passed on: some servers take
+// "client_id[]" for client_id.
+var paramName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+
 // extras are all other parameters, for the provider.
 func extras(q url.Values) map[string][]string {
 	var m map[string][]string
 	for key, values := range q {
-		if slices.Contains(ourParams, strings.ToLower(key)) {
+		if slices.Contains(ourParams, strings.ToLower(key)) || !paramName.MatchString(key) {
 			continue
 		}
 		if m == nil {
@@ -121,10 +126,10 @@ func (a *api) linkIdentity(w http.ResponseWriter, r *http.Request, v *auth.Viewe
 	switch {
 	case err != nil:
 		return err
-	case !a.offers(wish.Provider): // SetOut would say so to the browser, and no script would hear it
-		return &auth.Error{Code: auth.ProviderUnknown, Params: map[string]any{"problem": wish.Provider}}
+	case !a.offers(r, wish.Provider): // SetOut would say so to the browser, and no script would hear it
+		return notOffered(wish.Provider)
 	}
-	target := *a.linkBase(r)
+	target := *a.external // where the browser comes back to, and nowhere else: the cookie is of that host
 	target.Path = strings.TrimSuffix(target.Path, "/") + "/authorize"
 	target.RawQuery = url.Values{"ticket": {ticket}}.Encode()
 	if len(target.RawQuery) > maxQuery {
@@ -140,10 +145,19 @@ func (a *api) linkIdentity(w http.ResponseWriter, r *http.Request, v *auth.Viewe
 // skip tells whether a client follows an address by itself.
 func skip(v string) bool { return v == "true" || v == "1" }
 
-// offers tells whether a provider may be worth setting out for. Of those added at
-// run time the core knows.
-func (a *api) offers(provider string) bool {
-	return slices.Contains(a.Providers, provider) || strings.HasPrefix(provider, "custom:") || provider == samlProvider && a.SAMLName != ""
+// notOffered says of a provider that clients may know that it is not set up.
+func notOffered(provider string) error {
+	code := auth.ProviderUnknown
+	if slices.Contains(externals, provider) {
+		code = auth.ProviderDisabled
+	}
+	return &auth.Error{Code: code, Params: map[string]any{"problem": provider}}
+}
+
+// offers tells whether a provider is worth setting out for.
+func (a *api) offers(r *http.Request, provider string) bool {
+	added := strings.HasPrefix(provider, "custom:") && a.Title != nil && a.Title(r.Context(), provider) != ""
+	return added || slices.Contains(a.Providers, provider) || provider == samlProvider && a.SAMLName != ""
 }
 
 //go:embed link.html
@@ -163,16 +177,14 @@ func (a *api) bringTicket(w http.ResponseWriter, r *http.Request, ticket string)
 		return a.useTicket(w, r, ticket, http.StatusFound)
 	}
 	return linkTemplate.Write(w, http.StatusOK, "Connect an account", map[string]any{
-		"Provider": title(t.Wish.Provider), "Email": t.Email, "Ticket": ticket,
+		"Provider": a.title(r, t.Wish.Provider), "Email": t.Email, "Ticket": ticket,
 	})
 }
 
-// fromApp tells whether a page of the application, or of this server, sent the
-// browser here.
+// fromApp tells whether a page of the application sent the browser here. One of
+// this server's does not count, which anybody can lead through; it says nothing of
+// where it is.
 func (a *api) fromApp(r *http.Request, t *auth.Ticket) bool {
-	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
-		return true
-	}
 	for _, from := range []string{r.Referer(), r.Header.Get("Origin")} {
 		o := web.Origin(from)
 		if o != "" && (o == web.Origin(t.Wish.RedirectTo) || a.Redirects.Allowed(o+"/")) {
@@ -214,17 +226,17 @@ func (a *api) useTicket(w http.ResponseWriter, r *http.Request, ticket string, s
 	return a.sendError(w, r, a.landing(t.Wish.RedirectTo), t.Wish.Netlify, err)
 }
 
-// titles of providers whose name is more than a capital letter away.
-var providerTitles = map[string]string{
-	"azure": "Microsoft", "github": "GitHub", "gitlab": "GitLab", "linkedin": "LinkedIn", "linkedin_oidc": "LinkedIn", "saml": "your company",
-	"slack_oidc": "Slack", "twitter": "X", "vk": "VK", "workos": "WorkOS",
-}
-
 // title is what a provider is called on a page.
-func title(provider string) string {
-	name := strings.TrimPrefix(provider, "custom:")
-	if t := providerTitles[name]; t != "" || name == "" {
-		return t
+func (a *api) title(r *http.Request, provider string) string {
+	if provider == samlProvider {
+		return "your company"
 	}
-	return strings.ToUpper(name[:1]) + name[1:]
+	title := ""
+	if a.Title != nil {
+		title = a.Title(r.Context(), provider)
+	}
+	if title == "" { // who is not known is not named: the name came with the request
+		return "another provider"
+	}
+	return title
 }

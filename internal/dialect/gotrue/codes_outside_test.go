@@ -33,6 +33,14 @@ func byID(a auth.Account) func(*house) asks {
 	}
 }
 
+// keeperSays brings an ID token while the provider cannot be asked about it.
+func keeperSays(code auth.Code) func(*house) asks {
+	return func(h *house) asks {
+		h.Elsewhere.Refuses(&auth.Error{Code: code})
+		return send("POST", "/token?grant_type=id_token", `{"provider":"acme","id_token":"x"}`)(h)
+	}
+}
+
 const (
 	acme       = `{"provider_type":"oauth2","identifier":"custom:acme","name":"Acme","client_id":"c","client_secret":"s","authorization_url":"https://acme.example/a","token_url":"https://acme.example/t","userinfo_url":"https://acme.example/u"}`
 	connection = `{"type":"saml","metadata_xml":"acme","domains":["acme.example"]}`
@@ -72,8 +80,8 @@ var codesOutside = map[auth.Code]provoked{
 	auth.ProviderDisabled:    {400, "validation_failed", 400, bare, toAcme},
 	auth.ProviderRefused:     {400, "bad_oauth_callback", 400, startSays(auth.ProviderRefused), toAcme},
 	auth.ProviderCode:        {400, "bad_oauth_callback", 400, startSays(auth.ProviderCode), toAcme},
-	auth.ProviderFailed:      {502, "unexpected_failure", 502, startSays(auth.ProviderFailed), toAcme},
-	auth.ProviderUnavailable: {503, "unexpected_failure", 503, startSays(auth.ProviderUnavailable), toAcme},
+	auth.ProviderFailed:      {502, "unexpected_failure", 502, nil, keeperSays(auth.ProviderFailed)},
+	auth.ProviderUnavailable: {503, "unexpected_failure", 503, nil, keeperSays(auth.ProviderUnavailable)},
 	auth.ProviderNoEmail:     {400, "email_address_not_provided", 400, nil, byID(authtest.Person("acme", "1", ""))},
 	auth.ProviderUnproved:    {422, "provider_email_needs_verification", 422, nil, byID(unproved(authtest.Person("acme", "1", "new@example.com")))},
 	auth.StateFailed:         {400, "bad_oauth_state", 400, nil, send("GET", "/authorize?ticket=rubbish", "")},

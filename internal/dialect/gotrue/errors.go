@@ -130,7 +130,7 @@ var answers = map[auth.Code]answer{
 	auth.SSONotFound:          {404, "sso_provider_not_found", "No such SSO provider", 0, ""},
 	auth.SSODisabled:          {404, "sso_provider_disabled", "The SSO provider is disabled", 0, ""},
 	auth.DomainTaken:          {400, "sso_domain_already_exists", "An SSO domain is assigned to another provider already", 0, ""},
-	auth.SSOManaged:           {422, "user_sso_managed", "The account of a user who signs in by SSO cannot be changed so", 0, ""},
+	auth.SSOManaged:           {422, "user_sso_managed", "This cannot be changed here: the user signs in through their company", 0, ""},
 	auth.Web3Disabled:         {422, "web3_provider_disabled", "Web3 provider is disabled", 0, ""},
 	auth.Web3Chain:            {400, "web3_unsupported_chain", "Unsupported chain: it must be ethereum or solana", 0, ""},
 	auth.Web3Failed:           {400, "invalid_credentials", "The signed message is not valid", 0, ""},

@@ -36,11 +36,13 @@ type Options struct {
 	Work        Work   // what clients may solve instead of a captcha of others
 	Version     string
 
-	Providers        []string               // whose accounts people sign in with, but for those added at run time
-	SAML             bool                   // companies' own identity providers sign people in
-	SAMLName         string                 // what Netlify's widget calls the one of a site; empty: there is none
-	Metadata         func() ([]byte, error) // of this server as a SAML service provider; nil: it is none
-	ExternalRedirect string                 // where Netlify's clients come back to, whatever page sent them; empty: that page, or the site
+	Providers        []string                                          // whose accounts people sign in with, but for those added at run time
+	SAML             bool                                              // companies' own identity providers sign people in
+	SAMLName         string                                            // what Netlify's widget calls the one of a site; empty: there is none
+	SAMLNext         bool                                              // the key to come is told already
+	Title            func(ctx context.Context, provider string) string // what people call a provider
+	Metadata         func() ([]byte, error)                            // of this server as a SAML service provider; nil: it is none
+	ExternalRedirect string                                            // where people come back to from an account elsewhere, whatever was asked for; empty: that, or the site
 }
 
 type api struct {
@@ -55,6 +57,7 @@ func New(o Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Redirects.Beside(o.ExternalURL)
 	return &api{Options: o, external: u, csrf: http.NewCrossOriginProtection()}, nil
 }
 
@@ -105,9 +108,9 @@ func routes() map[string]call {
 		"POST /otp":       limited("otp otp", (*api).otp),
 		"POST /magiclink": limited("otp magiclink", (*api).otp),
 
-		"GET /authorize":  (*api).authorize,
+		"GET /authorize":  limited("token authorize", (*api).authorize),
 		"POST /authorize": (*api).confirmTicket,
-		"GET /callback":   limited("token callback", (*api).callback),
+		"GET /callback":   limited("token callback", meant((*api).callback)),
 		"POST /callback":  (*api).relay,
 
 		"POST /sso":              limited("sso", (*api).signOn),
@@ -115,10 +118,10 @@ func routes() map[string]call {
 		"GET /sso/saml/metadata": (*api).metadata,
 		"GET /sso/saml/acs":      (*api).artifact,
 		"POST /sso/saml/acs":     limited("assertion", (*api).assertion),
-		"GET /sso/saml/finish":   limited("assertion finish", (*api).finishSignOn),
+		"GET /sso/saml/finish":   limited("assertion finish", meant((*api).finishSignOn)),
 		"GET /saml/metadata":     (*api).metadata,
 		"POST /saml/acs":         limited("assertion", (*api).assertion),
-		"GET /saml/finish":       limited("assertion finish", (*api).finishSignOn),
+		"GET /saml/finish":       limited("assertion finish", meant((*api).finishSignOn)),
 
 		"GET /user":           signedIn((*api).user),
 		"PUT /user":           limited("otp user", signedIn((*api).updateUser)),
@@ -196,6 +199,19 @@ func limited(name string, f call) call {
 		err := a.Limits.Take(r, name)
 		if err != nil {
 			return err
+		}
+		return f(a, w, r)
+	}
+}
+
+// meant does nothing for who only looks, or looks ahead of their user: what comes
+// back from elsewhere is good once.
+func meant(f call) call {
+	return func(a *api, w http.ResponseWriter, r *http.Request) error {
+		if r.Method == http.MethodHead || prefetch(r) {
+			w.Header().Set("Cache-Control", "no-store")
+			w.WriteHeader(http.StatusNoContent)
+			return nil
 		}
 		return f(a, w, r)
 	}

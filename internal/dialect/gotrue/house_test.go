@@ -73,6 +73,12 @@ func newHouse(t testing.TB, change func(*setup)) *house {
 		edge: gotrue.Options{
 			Redirects: redirects, ExternalURL: external, SiteURL: site, Manners: gotrue.Auto, LinkStyle: gotrue.Auto,
 			CookieName: "nf_jwt", CookieLife: 24 * time.Hour, Version: "test",
+			Title: func(_ context.Context, provider string) string {
+				if strings.HasPrefix(provider, "custom:") {
+					return "" // nobody has added any
+				}
+				return strings.ToUpper(provider[:1]) + provider[1:]
+			},
 		},
 		limits: true,
 	}

@@ -15,7 +15,7 @@ type outsideRequest struct {
 	Credential   string `json:"credential"` // the same, as Google's button names it
 	AccessToken  string `json:"access_token"`
 	Nonce        string `json:"nonce"`
-	Issuer       string `json:"issuer"` // the client's word for it: no key is looked for there
+	Issuer       string `json:"issuer"` // instead of the provider: of those that are configured, no key is looked for anywhere else
 	LinkIdentity bool   `json:"link_identity"`
 
 	Chain     string `json:"chain"`
@@ -57,8 +57,8 @@ func (a *api) byIDToken(r *http.Request, in outsideRequest) (*auth.Grant, error)
 		}
 	}
 	switch {
-	case in.Provider == "":
-		return nil, auth.Invalid("provider", "provider required")
+	case in.Provider == "" && in.Issuer == "":
+		return nil, auth.Invalid("provider", "provider or issuer required")
 	case token == "":
 		return nil, auth.Invalid("id_token", "id_token required")
 	}

@@ -42,7 +42,7 @@ func TestIDToken_isRefusedInTheFormOfOAuth(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	for body, want := range map[string]string{
-		`{"id_token":"x","client_id":"c","issuer":"https://i.example"}`: "invalid_request",
+		`{"id_token":"x","client_id":"c"}`:                    "invalid_request",
 		`{"provider":"acme"}`:                                 "invalid_request",
 		`{"provider":"acme","id_token":"x"}`:                  "invalid_grant",
 		`{"provider":"acme","id_token":"x","nonce":"n"}`:      "invalid_grant",

@@ -58,15 +58,15 @@ func TestLinkIdentity_asksWhoeverComesFromElsewhere(t *testing.T) {
 		headers []string
 		asked   bool
 	}{
-		"the site":             {[]string{"Referer: " + site + "/account"}, false},
-		"its origin":           {[]string{"Origin: " + site}, false},
-		"another page of ours": {[]string{"Referer: https://preview.example.com/"}, false},
-		"the same origin":      {[]string{"Sec-Fetch-Site: same-origin"}, false},
-		"nobody":               {nil, true},
-		"a mail":               {[]string{"Sec-Fetch-Site: none"}, true},
-		"a stranger":           {[]string{"Referer: https://evil.example/", "Sec-Fetch-Site: cross-site"}, true},
-		"one like ours":        {[]string{"Referer: https://site.example.evil.example/"}, true},
-		"ahead of its user":    {[]string{"Referer: " + site + "/", "Sec-Purpose: prefetch"}, true},
+		"the site":              {[]string{"Referer: " + site + "/account"}, false},
+		"its origin":            {[]string{"Origin: " + site}, false},
+		"another page of ours":  {[]string{"Referer: https://preview.example.com/"}, false},
+		"a page of this server": {[]string{"Sec-Fetch-Site: same-origin"}, true}, // which anybody leads through
+		"nobody":                {nil, true},
+		"a mail":                {[]string{"Sec-Fetch-Site: none"}, true},
+		"a stranger":            {[]string{"Referer: https://evil.example/", "Sec-Fetch-Site: cross-site"}, true},
+		"one like ours":         {[]string{"Referer: https://site.example.evil.example/"}, true},
+		"ahead of its user":     {[]string{"Referer: " + site + "/", "Sec-Purpose: prefetch"}, true},
 	} {
 		b := newBrowser(h)
 		ticket := h.ticketFor(access, "")
@@ -105,7 +105,7 @@ func TestLinkIdentity_whatStandsInTheWay(t *testing.T) {
 	h.must(http.StatusBadRequest, "GET", link, "", bearer(access))
 	h.must(http.StatusBadRequest, "GET", link+"nobody", "", bearer(access))
 	h.must(http.StatusBadRequest, "GET", link+"acme&x="+strings.Repeat("a", 9000), "", bearer(access))
-	a := h.must(http.StatusFound, "GET", link+"custom:one", "", bearer(access))
+	a := h.must(http.StatusFound, "GET", link+"acme", "", bearer(access))
 	if u := location(t, a); u.Host != "auth.example" || u.Path != "/authorize" {
 		t.Errorf("a redirect leads to %s, want /authorize", u)
 	}

@@ -43,7 +43,7 @@ func (a *api) settings(w http.ResponseWriter, _ *http.Request) error {
 	return web.JSON(w, http.StatusOK, map[string]any{
 		"external": external, "external_labels": labels,
 		"disable_signup": p.SignupDisabled, "autoconfirm": p.Autoconfirm, "mailer_autoconfirm": p.Autoconfirm,
-		"phone_autoconfirm": p.PhoneAutoconfirm, "sms_provider": a.SMSProvider, "saml_enabled": a.SAML, "saml_private_key_next_configured": false, "passkeys_enabled": false,
+		"phone_autoconfirm": p.PhoneAutoconfirm, "sms_provider": a.SMSProvider, "saml_enabled": a.SAML, "saml_private_key_next_configured": a.SAMLNext, "passkeys_enabled": false,
 	})
 }
 

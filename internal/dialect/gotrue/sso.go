@@ -64,7 +64,7 @@ func (a *api) signOn(w http.ResponseWriter, r *http.Request) error {
 			v.Set(key, value)
 		}
 	}
-	target := *a.linkBase(r)
+	target := *a.external // where the browser comes back to: the cookie is of that host
 	target.Path = strings.TrimSuffix(target.Path, "/") + "/sso/start"
 	target.RawQuery = v.Encode()
 	return web.JSON(w, http.StatusOK, map[string]string{"url": target.String()})

@@ -6,66 +6,37 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
-	"gatehouse/internal/auth"
 	"gatehouse/internal/dialect/gotrue"
-	"gatehouse/internal/storetest"
 )
 
 // Mission: T28
-func TestStateSign_saysWhoseAJourneyIsWithoutTheProxysHeader(t *testing.T) {
-	const operator = "the-operators-own-token"
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+func TestStateTail_isReadWhereABrowserComesBackAndNowhereElse(t *testing.T) {
+	t.Parallel()
+	const tail = "who-it-is-for"
 	own := strings.Repeat("s", 43) // of the journey
-	sign := gotrue.Sign{Tenant: storetest.Other(), SiteURL: "https://preview.example", Hooks: map[string][]string{"login": {"https://hook.example"}}}
-	state := own + gotrue.WriteSign(sign, operator, now, time.Minute)
-	read := func(method, target, body string, header string) (gotrue.Sign, error) {
-		r := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
-		if header != "" {
-			r.Header.Set("X-Nf-Sign", header)
-		}
-		got, err := gotrue.ReadSign(gotrue.SignOf(r), operator, now)
-		if left, _ := io.ReadAll(r.Body); string(left) != body {
-			t.Errorf("%s %s: the handler is left %q of the body %q", method, target, left, body)
-		}
-		return got, err
-	}
-	q := url.Values{"state": {state}}.Encode()
-	for _, c := range [][3]string{
-		{"GET", "/callback?" + q, ""},
-		{"POST", "/callback", q},
-		{"POST", "/saml/acs", url.Values{"RelayState": {state}, "SAMLResponse": {"x"}}.Encode()},
-		{"POST", "/sso/saml/acs", url.Values{"RelayState": {state}}.Encode()},
-		{"GET", "/saml/finish?" + q, ""},
+	q := url.Values{"state": {own + tail}}.Encode()
+	relay := url.Values{"RelayState": {own + tail}, "SAMLResponse": {"x"}}.Encode()
+	for what, c := range map[string]struct{ method, target, body, want string }{
+		"a provider's answer":     {"GET", "/callback?" + q, "", tail},
+		"below a prefix":          {"GET", "/auth/v1/callback?" + q, "", tail},
+		"Apple's":                 {"POST", "/callback", q, tail},
+		"a company's":             {"POST", "/sso/saml/acs", relay, tail},
+		"a company's, as Netlify": {"POST", "/saml/acs", relay, tail},
+		"the browser's, then":     {"GET", "/saml/finish?" + q, "", tail},
+		"elsewhere":               {"GET", "/user?" + q, "", ""},
+		"a post elsewhere":        {"POST", "/token", q, ""},
+		"without a state":         {"GET", "/callback", "", ""},
+		"a state alone":           {"GET", "/callback?state=" + own, "", ""},
+		"too long":                {"GET", "/callback?state=" + own + strings.Repeat("x", 5000), "", ""},
+		"many fields":             {"POST", "/callback", strings.Repeat("a=b&", 100) + q, ""},
 	} {
-		got, err := read(c[0], c[1], c[2], "")
-		if err != nil || got.Tenant != sign.Tenant || got.SiteURL != sign.SiteURL || len(got.Hooks["login"]) != 1 {
-			t.Errorf("%s %.20s: %+v, %v", c[0], c[1], got, err)
+		r := httptest.NewRequestWithContext(t.Context(), c.method, c.target, strings.NewReader(c.body))
+		if got := gotrue.StateTail(r); got != c.want {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
 		}
-	}
-	for what, c := range map[string][3]string{
-		"elsewhere":       {"GET", "/user?" + q, ""},
-		"without a state": {"GET", "/callback", ""},
-		"a state alone":   {"GET", "/callback?state=" + own, ""},
-	} {
-		_, err := read(c[0], c[1], c[2], "")
-		if auth.CodeOf(err) != auth.SignMissing {
-			t.Errorf("%s: %v", what, err)
+		if left, _ := io.ReadAll(r.Body); string(left) != c.body {
+			t.Errorf("%s: the handler is left %q of the body %q", what, left, c.body)
 		}
-	}
-	forged := own + gotrue.WriteSign(sign, "another-operators-token", now, time.Minute)
-	late := own + gotrue.WriteSign(sign, operator, now.Add(-time.Hour), time.Minute)
-	for what, state := range map[string]string{"signed by another": forged, "too old": late, "rubbish": own + "rubbish"} {
-		_, err := read("GET", "/callback?"+url.Values{"state": {state}}.Encode(), "", "")
-		if code := auth.CodeOf(err); code != auth.SignInvalid && code != auth.SignMissing {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	if _, err := read("GET", "/callback?"+q, "", "not.a.sign"); auth.CodeOf(err) != auth.SignInvalid {
-		t.Errorf("a header that is wrong is made good by the state: %v", err)
-	}
-	if gotrue.WriteSign(sign, "", now, time.Minute) != "" {
-		t.Error("something was signed with nothing")
 	}
 }
