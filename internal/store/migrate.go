@@ -53,26 +53,33 @@ const safeToUndo = "-- Safe to undo"
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
 	err := db.goose(ctx, true, func(p *goose.Provider, pool *sql.DB) error {
-		rs, err := p.Up(ctx)
+		var rs []*goose.MigrationResult
+		up := func() error {
+			more, err := p.Up(ctx)
+			rs = append(rs, more...)
+			if part, ok := errors.AsType[*goose.PartialError](err); ok {
+				rs = append(rs, part.Applied...) // what came before the step that failed is done
+			}
+			return err
+		}
+		err := up()
 		if err != nil && strings.Contains(err.Error(), "missing zero version") {
 			err = db.beginHistory(ctx, pool)
 			if err == nil {
-				rs, err = p.Up(ctx)
+				err = up()
 			}
 		}
 		for range p.ListSources() {
 			if err == nil || db.name != "sqlite" {
 				break
 			}
-			rs, err = p.Up(ctx) // another process is at it too, and may have been quicker at each step
+			err = up() // another process is at it too, and may have been quicker at each step
 		}
 		for range maxRaces {
 			if db.judge(err) != raced {
 				break
 			}
-			var more []*goose.MigrationResult // of what those who serve stood in the way of
-			more, err = p.Up(ctx)
-			rs = append(rs, more...)
+			err = up() // past what those who serve stood in the way of
 		}
 		for _, r := range rs {
 			applied = append(applied, Migration{r.Source.Version, path.Base(r.Source.Path), true})
