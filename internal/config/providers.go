@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -137,6 +138,7 @@ func (k *checker) providers() {
 		}
 	}
 	k.base("CUSTOM_OAUTH_EXTERNAL_URL", &k.Providers.CustomURL)
+	k.sameHost("CUSTOM_OAUTH_EXTERNAL_URL", k.Providers.CustomURL)
 	if k.Providers.Recheck > 0 && !k.Providers.KeepTokens && !k.bad["EXTERNAL_KEEP_TOKENS"] {
 		k.fault("EXTERNAL_RECHECK", "providers are asked again with the tokens that EXTERNAL_KEEP_TOKENS=false does not keep", "take one of them out")
 	}
@@ -159,9 +161,21 @@ func (k *checker) provider(p NamedProvider) {
 	}
 	k.outgoing(address, p.URL)
 	k.outgoing(p.Setting("API_URL"), p.APIURL)
+	k.sameHost(p.Setting("REDIRECT_URI"), p.RedirectURI)
 	if p.SkipNonceCheck {
 		k.warn(p.Setting("SKIP_NONCE_CHECK"), "whoever gets hold of an ID token can sign in with it", "take it out, unless your app cannot ask for a nonce")
 	}
+}
+
+// sameHost warns of an address people come back to at another host than they set
+// out from: the cookie they set out with is of that one.
+func (k *checker) sameHost(x, address string) {
+	back, err := url.Parse(address)
+	here, bad := url.Parse(k.Server.ExternalURL)
+	if err != nil || bad != nil || address == "" || k.Server.ExternalURL == "" || strings.EqualFold(back.Host, here.Host) {
+		return
+	}
+	k.warn(x, "people come back to another host than that of API_EXTERNAL_URL, without the cookie they set out with, and are refused", "name an address at "+here.Host)
 }
 
 // apple looks at the client secret, which is either there or made of three

@@ -120,8 +120,9 @@ func TestLoad_acceptsProviders(t *testing.T) {
 
 func TestLoad_warnsOfProvidersThatAreNotAsTheySeem(t *testing.T) {
 	for environ, want := range map[string]string{
-		google + client + "GOTRUE_EXTERNAL_GOOGLE_SKIP_NONCE_CHECK=true": "GOTRUE_EXTERNAL_GOOGLE_SKIP_NONCE_CHECK: whoever gets hold of an ID token can sign in with it",
-		apple + "GOTRUE_EXTERNAL_IOS_BUNDLE_ID=com.example.app":          "GATEHOUSE_EXTERNAL_APPLE_SECRET: it is missing: only ID tokens of apps let people in",
+		google + client + "API_EXTERNAL_URL=http://127.0.0.1:8081 GOTRUE_EXTERNAL_GOOGLE_REDIRECT_URI=https://www.example/callback": "GOTRUE_EXTERNAL_GOOGLE_REDIRECT_URI: people come back to another host",
+		google + client + "GOTRUE_EXTERNAL_GOOGLE_SKIP_NONCE_CHECK=true":                                                            "GOTRUE_EXTERNAL_GOOGLE_SKIP_NONCE_CHECK: whoever gets hold of an ID token can sign in with it",
+		apple + "GOTRUE_EXTERNAL_IOS_BUNDLE_ID=com.example.app":                                                                     "GATEHOUSE_EXTERNAL_APPLE_SECRET: it is missing: only ID tokens of apps let people in",
 	} {
 		_, r := load(t, strings.Fields(environ)...)
 		if len(r.Warnings) != 1 || !strings.HasPrefix(r.Warnings[0].String(), want) {
