@@ -227,6 +227,8 @@ func (e *elsewhere) refreshAll(what string, people map[string]*regular, done fun
 }
 
 // What a provider says of its people is asked again when it is too old.
+//
+// Mission: T07
 func TestProvider_isAskedAgainAboutASession(t *testing.T) {
 	t.Parallel()
 	idp := idptest.New(t)
